@@ -1,0 +1,66 @@
+"""How a command ends: an exit code, and one message that says what, where, and what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+FAILED, USAGE, REFUSED, BAD_DATA, INTERRUPTED = 1, 2, 3, 4, 130
+DEBUG = "HEEDFUL_DEBUG"
+
+
+def say(words: str) -> None:
+    """Write a message to stderr; stdout is for results."""
+    print(words, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def outcome(*, interrupted: str = "stopped") -> Iterator[None]:
+    """Turn what goes wrong inside into a message and an exit code.
+
+    Args:
+        interrupted: what Ctrl-C leaves behind.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\nheedful: {interrupted}")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        # The parser's own errors carry their code; a reader that went away is no failure of ours.
+        if hasattr(error, "exit_code") or isinstance(error, BrokenPipeError):
+            raise
+        if os.environ.get(DEBUG, "0") not in ("", "0"):
+            raise
+        code, words = explained(error)
+        say(f"heedful: {words}")
+        raise typer.Exit(code) from None
+
+
+def explained(error: Exception) -> tuple[int, str]:
+    """Return the exit code for ``error`` and what to tell people.
+
+    Imports here are late on purpose: which errors exist matters only once there is one.
+    """
+    from heedful.config import ConfigError
+    from heedful.loop.deploy import GateRefusedError
+    from heedful.store import ImportRefusedError, StoreError
+    from heedful.store.registry import ManifestError
+
+    if isinstance(error, ConfigError):
+        return USAGE, str(error)
+    if isinstance(error, GateRefusedError):
+        return REFUSED, str(error)
+    if isinstance(error, ImportRefusedError | ManifestError):
+        return BAD_DATA, str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return FAILED, f"{place}{error.strerror or error}"
+    if isinstance(error, StoreError | ValueError | LookupError) and not isinstance(error, KeyError):
+        return FAILED, str(error)
+    kind = type(error).__name__
+    return FAILED, f"a fault of heedful's own ({kind}: {error}); {DEBUG}=1 shows where it happened"

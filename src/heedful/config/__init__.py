@@ -1,0 +1,39 @@
+"""What was asked for: ``heedful.toml`` and its defaults, validated; unknown keys are refused.
+
+Sorting the names: `errors` says what is wrong, `sections` holds every key, `sources` reads file,
+environment and flags, `template` writes the documented file that ``heedful init`` makes.
+"""
+
+from heedful.config.errors import ConfigError, Problem
+from heedful.config.sections import (
+    Config,
+    Gate,
+    Import,
+    Policy,
+    Pretrain,
+    Reinforce,
+    Reward,
+    Section,
+    Serve,
+    Workspace,
+)
+from heedful.config.sources import FILE_NAME, load
+from heedful.config.template import template
+
+__all__ = [
+    "FILE_NAME",
+    "Config",
+    "ConfigError",
+    "Gate",
+    "Import",
+    "Policy",
+    "Pretrain",
+    "Problem",
+    "Reinforce",
+    "Reward",
+    "Section",
+    "Serve",
+    "Workspace",
+    "load",
+    "template",
+]

@@ -1,0 +1,211 @@
+"""Every key of ``heedful.toml``, one line each: type, default, meaning, unit, bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from heedful.config.fields import key
+
+Number = Annotated[float, Field(ge=-1e9, le=1e9)]
+Scalar = bool | int | float | str
+Option = Scalar | list[Scalar]
+
+NAME = r"^[a-z][a-z0-9_-]*$"
+FUNCTION = r"^$|^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+DAY = 86_400.0
+YEAR = 365 * DAY
+
+
+class Section(BaseModel):
+    """A table of ``heedful.toml``: immutable, typed as TOML is, unknown keys refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
+    )
+
+
+class Workspace(Section):
+    """What is learnt here, and how the machine is used."""
+
+    domain: str = key("recommendation", "what a unit is: the name of a domain", pattern=NAME)
+    seed: int = key(0, "where all randomness starts: same seed, same bits", ge=0, lt=2**32)
+    threads: int = key(1, "threads per process; small models are fastest with one", ge=1, le=1024)
+    device: Literal["auto", "cpu", "cuda"] = key("auto", "where networks run")
+
+
+class Import(Section):
+    """Columns of the files that ``heedful import`` reads; all empty: the format is recognised."""
+
+    subject: str = key("", "column of the person")
+    unit: str = key("", "column of what was chosen: item, token or move")
+    rating: str = key("", "column of the rating")
+    click: str = key("", "column of the click: 0 or 1, true or false")
+    comment: str = key("", "column of the comment")
+    time: str = key("", "column of the event time: seconds, milliseconds or ISO 8601")
+    order: str = key("", "column of a running number, where there are no times")
+    session: str = key("", "column of the session; empty: one stream per person")
+    rating_min: float | None = key(None, "lowest rating, lower ones are bad rows", ge=-1e6, le=1e6)
+    rating_max: float | None = key(None, "highest rating, higher ones are bad", ge=-1e6, le=1e6)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.time and self.order:
+            raise ValueError("rows are sequenced by time or by order: name one of the two columns")
+        if bool(self.subject) != bool(self.unit):
+            raise ValueError("name both the subject and the unit column, or neither")
+        low, high = self.rating_min, self.rating_max
+        if low is not None and high is not None and low >= high:
+            raise ValueError("rating_min must be below rating_max")
+        return self
+
+
+class Policy(Section):
+    """The network that chooses."""
+
+    kind: str = key("transformer", 'the network: "transformer", "recurrent"', pattern=NAME)
+    width: int = key(64, "size of a hidden vector", unit="numbers", ge=1, le=16_384)
+    layers: int = key(2, "blocks on top of each other", ge=1, le=256)
+    heads: int = key(2, "attention heads; they divide the width", ge=1, le=256)
+    dropout: float = key(0.2, "share of hidden numbers dropped in training", ge=0, lt=1)
+    window: int = key(200, "how long a stream is remembered", unit="events", ge=1, le=1_000_000)
+    prior: bool = key(True, "add the log-scores of item-to-item transitions to the logits")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
+        return self
+
+
+class Pretrain(Section):
+    """Self-supervised training on the log: predict the next unit."""
+
+    epochs: int = key(30, "at most this many passes over the streams", ge=1, le=100_000)
+    batch: int = key(32, "streams per step", unit="streams", ge=1, le=1_000_000)
+    learning_rate: float = key(1e-3, "AdamW's highest step size", gt=0, le=1)
+    weight_decay: float = key(0.01, "AdamW's decoupled weight decay", ge=0, le=10)
+    warmup: float = key(0.05, "share of the steps in which the rate rises", ge=0, le=1)
+    clip: float = key(1.0, "longest gradient, in its 2-norm", gt=0, le=1e6)
+    feedback_dropout: float = key(
+        0.1, "share of feedback hidden in training, so that unknown is at home", ge=0, le=1
+    )
+    feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    validation: bool = key(True, "hold out each subject's last unit to choose the best epoch")
+    patience: int = key(5, "epochs without a better validation before it stops", ge=1, le=100_000)
+    ema: float = key(0.0, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
+
+
+class Reward(Section):
+    """How feedback is read: what the policy is asked to make more of."""
+
+    kind: Literal["clicks", "ratings", "mixture", "function"] = key("clicks", "what counts")
+    weights: dict[str, Number] = key({}, "mixture: weight of each kind of feedback, by its name")
+    function: str = key("", 'function: a Python function as "module:name"', pattern=FUNCTION)
+    maturity: float = key(
+        0.0, "after this long, silence counts as zero", unit="seconds", ge=0, le=YEAR
+    )
+    rating_min: float = key(1.0, "the rating that is worth 0", ge=-1e6, le=1e6)
+    rating_max: float = key(5.0, "the rating that is worth 1", ge=-1e6, le=1e6)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.rating_min >= self.rating_max:
+            raise ValueError("rating_min must be below rating_max")
+        if (self.kind == "mixture") != bool(self.weights):
+            raise ValueError('weights belong to kind = "mixture", which needs at least one')
+        if (self.kind == "function") != bool(self.function):
+            raise ValueError('function = "module:name" belongs to kind = "function", both or none')
+        return self
+
+
+class Reinforce(Section):
+    """Learning from the rewards in the log."""
+
+    epochs: int = key(4, "passes over the rewarded decisions", ge=1, le=100_000)
+    batch: int = key(64, "streams per step", unit="streams", ge=1, le=1_000_000)
+    learning_rate: float = key(1e-4, "AdamW's highest step size", gt=0, le=1)
+    cap: float = key(2.0, "highest importance weight of a unit", ge=1, le=1e6)
+    kl: float = key(0.05, "weight of the divergence from the pre-trained policy", ge=0, le=1e3)
+    entropy: float = key(0.0, "weight of the entropy bonus", ge=0, le=1e3)
+    value_weight: float = key(0.5, "weight of the loss of the value head", ge=0, le=1e3)
+    feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    replay: float = key(
+        0.5, "older streams learned from again, as a share of the new ones", ge=0, le=100
+    )
+    lam: float = key(
+        1.0,
+        "lambda of the advantages; below 1 the value head stands in for what follows",
+        ge=0,
+        le=1,
+    )
+    gamma: float = key(
+        0.0, "discount between decisions; 0: a decision answers for itself", ge=0, le=1
+    )
+
+
+class Gate(Section):
+    """The evidence a candidate must bring before it goes live."""
+
+    alpha: float = key(0.05, "probability of ever promoting what is no better", gt=0, lt=0.5)
+    share: float = key(0.5, "share of subjects who get the candidate in a trial", gt=0, lt=1)
+    margin: float = key(0.0, "by how much it must be better, in scaled reward", ge=-1, lt=1)
+    window: float = key(
+        DAY, "how long a subject's answers are collected", unit="seconds", gt=0, le=YEAR
+    )
+    maturity: float = key(0.0, "wait for late answers after that", unit="seconds", ge=0, le=YEAR)
+    minimum_subjects: int = key(
+        100, "no verdict before this many", unit="subjects", ge=1, le=1_000_000_000
+    )
+    maximum_subjects: int = key(
+        10_000, "a trial that has not convinced by then ends", unit="subjects", ge=1, le=10**9
+    )
+    approval: bool = key(False, "whether a person must say yes as well")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.minimum_subjects > self.maximum_subjects:
+            raise ValueError("minimum_subjects must not be above maximum_subjects")
+        return self
+
+
+class Serve(Section):
+    """How it meets people."""
+
+    host: str = key("127.0.0.1", "address to listen on", min_length=1, max_length=255)
+    port: int = key(8642, "port to listen on; 0: any free one", ge=0, le=65_535)
+    floor: float = key(
+        0.05, "share of decisions drawn uniformly: the next gate needs it", gt=0, le=1
+    )
+    slate: int = key(5, "units per decision, unless asked otherwise", unit="units", ge=1, le=1000)
+    session_gap: float = key(
+        1800.0, "silence after which a new session begins", unit="seconds", gt=0, le=YEAR
+    )
+    body_limit: int = key(
+        1_048_576, "largest request body", unit="bytes", ge=1024, le=1_073_741_824
+    )
+
+
+class Config(Section):
+    """All of ``heedful.toml``. One attribute per table; ``import_`` is the table ``[import]``."""
+
+    workspace: Workspace = Workspace()
+    import_: Import = Field(default=Import(), alias="import")
+    domain: dict[str, Option] = Field(
+        default={}, description="Options of the domain, which checks them itself."
+    )
+    policy: Policy = Policy()
+    pretrain: Pretrain = Pretrain()
+    reward: Reward = Reward()
+    reinforce: Reinforce = Reinforce()
+    gate: Gate = Gate()
+    serve: Serve = Serve()
+
+    def canonical(self) -> dict[str, dict[str, Any]]:
+        """Return plain JSON values by table and key, every key present, for a policy's card.
+
+        >>> Config().canonical()["gate"]["alpha"]
+        0.05
+        """
+        return self.model_dump(mode="json", by_alias=True)

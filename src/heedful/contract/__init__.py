@@ -1,0 +1,27 @@
+"""What a newcomer must offer (Domain, Environment), and how records become streams and batches."""
+
+from heedful.contract.domain import Domain, Observed, Reader
+from heedful.contract.encode import as_rule, encode
+from heedful.contract.environment import Environment
+from heedful.contract.session import Prepared, Session, as_choices, decide
+from heedful.contract.stream import Stream
+from heedful.contract.streams import Rule, SlotColumns, Streams, Window, window_start
+
+__all__ = [
+    "Domain",
+    "Environment",
+    "Observed",
+    "Prepared",
+    "Reader",
+    "Rule",
+    "Session",
+    "SlotColumns",
+    "Stream",
+    "Streams",
+    "Window",
+    "as_choices",
+    "as_rule",
+    "decide",
+    "encode",
+    "window_start",
+]

@@ -1,0 +1,314 @@
+"""The circle, turning: a small shop that improves itself, with simulated people before it.
+
+Everything happens through the code that real people would meet: their visits go through the
+service, a candidate is trained from the log alone, tried on a share of the subjects, judged,
+promoted or refused. Only the people are made up; what they like is read for reference lines and
+by nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from heedful.domains.recommendation.domain import item_id, item_number
+from heedful.domains.recommendation.shop import (
+    ShopEnv,
+    ShopParameters,
+    expected_clicks,
+    oracle,
+    popular,
+    visits,
+)
+from heedful.loop.turn import Turn
+from heedful.record import Kind
+from heedful.serve import DecisionAnswer, DecisionRequest, EndRequest, FeedbackRequest, Service
+from heedful.workspace import Workspace
+
+SECONDS_PER_DECISION = 60.0
+BEHIND = 5
+Floats = npt.NDArray[np.float64]
+
+SETTINGS = """\
+# The shop of `heedful demo`. `heedful init` writes a file with every key and its meaning.
+
+[workspace]
+domain = "recommendation"
+seed = {seed}
+
+[import]
+subject = "person"
+unit = "item"
+click = "chosen"
+rating = "rating"
+time = "time"
+
+[domain]
+catalogue = "catalogue.txt"
+repeat_seen = true
+
+[policy]
+kind = "recurrent"
+width = 48
+dropout = 0.1
+layers = 1
+window = 200
+prior = false
+
+[pretrain]
+epochs = 6
+learning_rate = 0.003
+feedback_dropout = 0.0
+
+[reinforce]
+epochs = 6
+batch = 32
+learning_rate = 0.005
+kl = 0.0
+lam = 0.0
+feedback_weight = 1.0
+
+[gate]
+window = {window}
+minimum_subjects = 100
+maximum_subjects = {people}
+
+[serve]
+floor = 0.05
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How big the shop is.
+
+    Attributes:
+        people: who visit it in every round.
+        decisions: slates each of them sees in a round.
+        rounds: candidates that get a chance.
+        groups: people come in so many groups; the judge looks after each.
+        history: people whose purchases are known from before, and how many of each.
+    """
+
+    people: int = 1000
+    decisions: int = 8
+    rounds: int = 6
+    groups: int = 10
+    history: tuple[int, int] = (800, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round brought.
+
+    Attributes:
+        number: from 1.
+        clicks: what people clicked, per item shown, for each decision: [people, decisions].
+        opened: the version that was live when the round began.
+        closed: the version that was live when it ended.
+        turn: what became of the candidate.
+    """
+
+    number: int
+    clicks: Floats
+    opened: str
+    closed: str
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The whole demo.
+
+    Attributes:
+        folder: the workspace, to be looked at.
+        rounds: in order.
+        popularity, oracle: clicks per item shown that the two references would get from the same
+            people: always the most popular items, and who sees the tastes.
+        best: what the last live version gets from new people, with at least five decisions behind
+            them; and the references from the same people.
+    """
+
+    folder: Path
+    rounds: list[Round]
+    popularity: float
+    oracle: float
+    best: dict[str, float] = field(default_factory=dict)
+
+
+class Clock:
+    """The time in the shop."""
+
+    def __init__(self, now: float) -> None:
+        """Start at ``now``, seconds since the epoch."""
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+class People:
+    """A group of simulated people, who visit the shop through the service."""
+
+    def __init__(self, parameters: ShopParameters, n: int, seed: int, name: str) -> None:
+        """Draw ``n`` people from ``seed``."""
+        self.shop = ShopEnv(n, parameters)
+        self.shop.reset(seed=seed)
+        self.names = [f"{name}-{i}" for i in range(n)]
+        self._decisions: list[deque[str]] = [deque(maxlen=64) for _ in range(n)]
+
+    def visit(self, service: Service) -> Floats:
+        """See one slate each and answer it; return the share of it they clicked, [n]."""
+        answers = service.decide([DecisionRequest(user=name) for name in self.names])
+        slates = np.array([self._slate(answer) for answer in answers])
+        for decisions, answer in zip(self._decisions, answers, strict=True):
+            assert isinstance(answer, DecisionAnswer)
+            decisions.appendleft(answer.id)
+        _, rewards, terminated, truncated, info = self.shop.step(slates)
+        service.feedback(self._said(info["feedback"]))
+        over = np.flatnonzero(terminated | truncated)
+        service.end([EndRequest(user=self.names[i], terminated=bool(terminated[i])) for i in over])
+        return np.asarray(rewards, dtype=np.float64)
+
+    def _slate(self, answer: object) -> list[int]:
+        if not isinstance(answer, DecisionAnswer):
+            raise RuntimeError(f"the shop could not decide: {answer}")
+        return [item_number(unit) for unit in answer.units]
+
+    def _said(self, feedback: Sequence[Sequence[dict[str, object]]]) -> list[FeedbackRequest]:
+        rows = []
+        for decisions, said in zip(self._decisions, feedback, strict=True):
+            for answer in said:
+                age, kind = int(str(answer["decision_age"])), Kind(str(answer["kind"]))
+                value, unit = answer["value"], int(str(answer["unit"]))
+                number = float(value) if kind is Kind.RATING else value  # type: ignore[arg-type]
+                rows.append(
+                    FeedbackRequest(
+                        decision=decisions[age],
+                        kind=kind,
+                        value=number,  # type: ignore[arg-type]
+                        unit=unit,
+                        id=f"{decisions[age]}/{unit}/{kind}",
+                    )
+                )
+        return rows
+
+
+def run(
+    folder: Path,
+    *,
+    seed: int = 0,
+    scale: Scale | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Story:
+    """Let the circle turn in a new workspace at ``folder`` (an old demo's is replaced).
+
+    Args:
+        folder: where the workspace is made.
+        seed: of the shop's world, its people, and the training.
+        scale: how much of everything.
+        tell: is told what happens, line by line.
+    """
+    scale = scale or Scale()
+    parameters = ShopParameters(world_seed=seed)
+    with prepared(folder, parameters, scale, seed) as workspace:
+        clock = Clock(2e9)
+        workspace.clock = clock
+        first = workspace.popularity()
+        workspace.promote(first, by="demo")
+        tell(f"{workspace.log.counts().decisions:,} purchases imported; {first.name} is live")
+        groups = [
+            People(parameters, scale.people // scale.groups, 1000 * seed + g, f"person-{g}")
+            for g in range(scale.groups)
+        ]
+        rounds = []
+        with workspace.serving() as service:
+            for number in range(1, scale.rounds + 1):
+                rounds.append(one_round(workspace, service, groups, number, scale, clock))
+                tell(in_words(rounds[-1]))
+        low, high = references(parameters, scale.people, 1000 * seed, scale.decisions)
+        return Story(folder, rounds, low, high)
+
+
+def prepared(folder: Path, parameters: ShopParameters, scale: Scale, seed: int) -> Workspace:
+    """Return a workspace with the purchases people made before the shop had a policy."""
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = SETTINGS.format(
+        seed=seed, people=scale.people, window=scale.decisions * SECONDS_PER_DECISION
+    )
+    folder.mkdir(parents=True)
+    catalogue = "\n".join(item_id(i) for i in range(parameters.items))
+    (folder / "catalogue.txt").write_text(catalogue + "\n", "utf-8")
+    workspace = Workspace.create(folder, settings=settings)
+    with (folder / "purchases.csv").open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(["person", "item", "chosen", "rating", "time"])
+        for one in visits(parameters, *scale.history, seed=seed + 1):
+            rows.writerow([f"early-{one.user}", item_id(one.item), 1, one.rating, one.time])
+    workspace.import_file(folder / "purchases.csv")
+    return workspace
+
+
+def one_round(
+    workspace: Workspace,
+    service: Service,
+    groups: Sequence[People],
+    number: int,
+    scale: Scale,
+    clock: Clock,
+) -> Round:
+    """Train a candidate, if there is something to learn from; let people come; judge it."""
+    opened = _live(workspace)
+    turn = workspace.turn()
+    clicks = []
+    for people in groups:
+        seen = []
+        for _ in range(scale.decisions):
+            seen.append(people.visit(service))
+            clock.now += SECONDS_PER_DECISION
+        clicks.append(np.stack(seen, axis=1))
+        if workspace.registry.trial() is not None:
+            turn = workspace.turn()
+    return Round(number, np.concatenate(clicks), opened, _live(workspace), turn)
+
+
+def _live(workspace: Workspace) -> str:
+    version = workspace.registry.live()
+    return "" if version is None else version.name
+
+
+def references(
+    parameters: ShopParameters, people: int, seed: int, decisions: int
+) -> tuple[float, float]:
+    """Return what popularity and oracle would get from such people, in clicks per item shown.
+
+    Exact expectations, over decisions with at least five behind them.
+    """
+    found = []
+    for sees_tastes in (False, True):
+        shop = ShopEnv(people, parameters)
+        shop.reset(seed=seed)
+        slate = np.tile(popular(shop)[: parameters.slate], (people, 1))
+        total = []
+        for _ in range(max(decisions, 2 * BEHIND)):
+            shown = oracle(shop) if sees_tastes else slate
+            total.append(expected_clicks(shop, shown).mean())
+            shop.step(shown)
+        found.append(float(np.mean(total[BEHIND:])))
+    return found[0], found[1]
+
+
+def in_words(done: Round) -> str:
+    """Say in a line what a round brought."""
+    return (
+        f"round {done.number}: {done.clicks.mean():.3f} clicks per item shown; {done.turn.action}"
+        f" {done.turn.policy or ''}; live: {done.closed}"
+    )

@@ -1,0 +1,1 @@
+"""What a unit is. Each domain is one folder that offers :class:`heedful.contract.Domain`."""

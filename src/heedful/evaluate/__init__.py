@@ -1,0 +1,57 @@
+"""What a policy is worth: ranking metrics, off-policy estimates, and the gate it must pass.
+
+What is exported here are functions of arrays, NumPy only; what the arrays hold comes from above.
+"""
+
+from heedful.evaluate.cohort import SubjectRewards, per_subject
+from heedful.evaluate.estimators import (
+    OffPolicyEstimate,
+    effective_sample_size,
+    importance_weights,
+    ips,
+    mean_weight,
+    snips,
+)
+from heedful.evaluate.evidence import Evidence, assignment, off_policy
+from heedful.evaluate.gate import (
+    ASSIGNMENT_FRACTIONS,
+    OFF_POLICY_FRACTIONS,
+    EProcess,
+    alpha_of,
+    log_evidence,
+)
+from heedful.evaluate.health import HealthCheck, duplicates, join_rate
+from heedful.evaluate.intervals import Interval, bootstrap
+from heedful.evaluate.ranking import coverage, hit_rate, mrr, ndcg, ranks
+from heedful.evaluate.verdict import Verdict, judge
+
+__all__ = [
+    "ASSIGNMENT_FRACTIONS",
+    "OFF_POLICY_FRACTIONS",
+    "EProcess",
+    "Evidence",
+    "HealthCheck",
+    "Interval",
+    "OffPolicyEstimate",
+    "SubjectRewards",
+    "Verdict",
+    "alpha_of",
+    "assignment",
+    "bootstrap",
+    "coverage",
+    "duplicates",
+    "effective_sample_size",
+    "hit_rate",
+    "importance_weights",
+    "ips",
+    "join_rate",
+    "judge",
+    "log_evidence",
+    "mean_weight",
+    "mrr",
+    "ndcg",
+    "off_policy",
+    "per_subject",
+    "ranks",
+    "snips",
+]

@@ -1,0 +1,183 @@
+"""What the gate says, in numbers for programs and in words for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from heedful.evaluate.evidence import Evidence
+from heedful.evaluate.gate import EProcess, alpha_of
+from heedful.evaluate.health import HealthCheck
+from heedful.evaluate.intervals import Interval, bootstrap
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Promote or not, and why.
+
+    Attributes:
+        promote: evidence reached what was needed at some row, and every health check passed.
+        log_evidence: log of the largest evidence so far; the decision goes by it.
+        log_evidence_now: log of the evidence after the last row.
+        needed: 1 / alpha_k, the evidence that promotes.
+        rows: rows judged.
+        unit: what a row is, "subjects" or "decisions".
+        subjects: subjects behind the rows; None where the source was not told.
+        crossed_at: the first row (from 1) at which the evidence was enough; None if never.
+        candidate: value of the candidate per row, scaled reward; None while there is no data.
+        live: the same of the live policy.
+        reasons: why, one plain sentence each.
+        health: the checks of the data.
+        history: (row, log evidence), for plots.
+    """
+
+    promote: bool
+    log_evidence: float
+    log_evidence_now: float
+    needed: float
+    rows: int
+    unit: str
+    subjects: int | None
+    crossed_at: int | None
+    candidate: Interval | None
+    live: Interval | None
+    reasons: tuple[str, ...]
+    health: tuple[HealthCheck, ...]
+    history: tuple[tuple[int, float], ...]
+
+    @property
+    def evidence(self) -> float:
+        """Largest evidence so far (at most e^700, where float64 ends)."""
+        return math.exp(min(self.log_evidence, 700.0))
+
+    def words(self) -> str:
+        """Return the verdict as a few sentences for whoever answers for the product."""
+        headline = (
+            "Promote: the candidate is better than the live policy."
+            if self.promote
+            else "Do not promote: keep the live policy."
+        )
+        return " ".join((headline, *self.reasons))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain numbers, strings and lists, ``words`` included."""
+        return {**asdict(self), "evidence": self.evidence, "words": self.words()}
+
+
+def judge(
+    evidence: Evidence,
+    *,
+    alpha: float = 0.05,
+    k: int = 1,
+    health: Sequence[HealthCheck] = (),
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Verdict:
+    """Bet on the evidence from its first row on, and say what follows.
+
+    Judging the same rows again, with newer ones behind them, repeats the same path and continues
+    it; so call it as often as you like.
+
+    Args:
+        evidence: from `assignment` or `off_policy`.
+        alpha: probability of ever promoting a candidate that is not better, over all candidates.
+        k: which candidate this is, counted from 1; the k-th gets 6 alpha / (pi k)^2.
+        health: the caller's own checks, for example `heedful.evaluate.join_rate`.
+        level: of the two intervals, which describe and do not decide.
+        draws: bootstrap resamples for them.
+        seed: of those resamples.
+    """
+    needed = 1 / alpha_of(k, alpha)
+    process = EProcess(evidence.fractions)
+    path = process.update(evidence.differences, evidence.lowest)
+    enough = np.flatnonzero(path >= math.log(needed))
+    crossed_at = int(enough[0]) + 1 if len(enough) else None
+    checks = (*evidence.health, *health)
+    candidate, live = (
+        bootstrap(values, level=level, draws=draws, seed=seed) if len(values) else None
+        for values in (evidence.candidate, evidence.live)
+    )
+    return Verdict(
+        promote=crossed_at is not None and all(check.passed for check in checks),
+        log_evidence=process.log_maximum,
+        log_evidence_now=process.log_evidence,
+        needed=needed,
+        rows=process.rows,
+        unit=evidence.unit,
+        subjects=evidence.subjects,
+        crossed_at=crossed_at,
+        candidate=candidate,
+        live=live,
+        reasons=_explain(
+            log_evidence=process.log_maximum,
+            needed=needed,
+            rows=process.rows,
+            unit=evidence.unit,
+            crossed_at=crossed_at,
+            candidate=candidate,
+            live=live,
+            health=checks,
+        ),
+        health=checks,
+        history=tuple(process.history),
+    )
+
+
+def _explain(
+    *,
+    log_evidence: float,
+    needed: float,
+    rows: int,
+    unit: str,
+    crossed_at: int | None,
+    candidate: Interval | None,
+    live: Interval | None,
+    health: tuple[HealthCheck, ...],
+) -> tuple[str, ...]:
+    """Say why, one sentence each: the evidence, the two values, the checks that failed."""
+    risk = (
+        f"a candidate that is no better gets this far in at most {1 / needed:.1%} of trials, "
+        "however often one looks"
+    )
+    if crossed_at is not None:
+        evidence = (
+            f"Evidence reached the {_number(needed)} that was needed after {crossed_at:,} of "
+            f"{rows:,} {unit} ({risk})."
+        )
+    else:
+        evidence = (
+            f"After {rows:,} {unit} the evidence has risen to {_number(math.exp(log_evidence))} "
+            f"at most, and {_number(needed)} is needed ({risk})."
+        )
+    values: tuple[str, ...] = ()
+    if candidate is not None and live is not None:
+        values = (f"Per {unit[:-1]} the candidate earns {candidate}, the live policy {live}.",)
+    failed = [check for check in health if not check.passed]
+    doubts = tuple(f"Data check failed, {check.name}: {check.sentence}" for check in failed)
+    return (evidence, *values, *doubts, _outlook(crossed_at, bool(failed), candidate, live))
+
+
+def _outlook(
+    crossed_at: int | None, unhealthy: bool, candidate: Interval | None, live: Interval | None
+) -> str:
+    """What follows from it."""
+    if unhealthy:
+        return "No promotion before these checks pass."
+    if crossed_at is not None:
+        return "All data checks passed."
+    if candidate is None or live is None:
+        return "There is nothing to compare yet; wait for data."
+    if candidate.high < live.low:
+        return "The candidate looks worse; end the trial."
+    if candidate.mean > live.mean:
+        return "It looks better, but that may be chance; more data will tell."
+    return "Nothing suggests yet that it is better; more data may."
+
+
+def _number(evidence: float) -> str:
+    return f"{evidence:,.1f}" if evidence < 1e6 else f"{evidence:.2g}"

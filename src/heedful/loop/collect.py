@@ -1,0 +1,227 @@
+"""Experience from environments: the only place that owns one.
+
+A rollout is a snapshot like any other, built in memory and never logged; the domain's ``encode``
+makes batches of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector import AutoresetMode
+
+from heedful.contract import Domain, Environment, Session, Stream, as_rule, decide
+from heedful.policy import Policy, Vocabulary
+from heedful.record import ALL_UNITS, ChoiceSet, Context, Decision, End, Feedback, Kind
+from heedful.store.snapshot import Snapshot
+
+ENVIRONMENT = "environment"
+
+
+@dataclass(slots=True)
+class _Player:
+    """One environment of the vector: its session, and where its episode stands."""
+
+    subject: str
+    session: Session
+    episode: int = 0
+    step: int = 0
+    decisions: list[str] = field(default_factory=list)
+    resetting: bool = False
+
+    @property
+    def episode_id(self) -> str:
+        return f"{self.subject}/{self.episode}"
+
+
+class Collector:
+    """Plays a policy in a vector environment, and goes on where it stopped.
+
+    Each environment is one subject, whose stream goes on through its episodes. All three of
+    Gymnasium's autoreset modes give the same rollout: a step that only resets is never recorded.
+
+    A rollout holds all that the policy saw: streams begin anew with each :meth:`play`, in the
+    middle of an episode if need be. So replaying a rollout gives the probabilities it was drawn
+    with, and no state outlives the weights it was computed with.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        vocabulary: Vocabulary,
+        environment: Environment,
+        *,
+        window: int,
+        seed: int,
+        name: str = "env",
+    ) -> None:
+        """Reset ``environment`` with ``seed``; streams are ``window`` events long."""
+        self._domain, self._vocabulary, self._environment = domain, vocabulary, environment
+        self._window, self._seed = window, seed
+        mode = environment.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._mode = AutoresetMode(mode)
+        self._observation, _ = environment.reset(seed=seed)
+        self._rng = torch.Generator().manual_seed(seed)
+        self._clock = 0.0
+        self._players = [
+            _Player(f"{name}-{seed}-{i}", self._session()) for i in range(environment.num_envs)
+        ]
+
+    def play(self, policy: Policy, decisions: int, *, version: str = "rollout") -> Snapshot:
+        """Step the environments ``decisions`` times and return all that happened in them.
+
+        Every environment decides in every step but those that only reset it. Feedback that comes
+        later than this call, or is about decisions before it, is dropped.
+        """
+        records: list[Decision | Feedback | End] = []
+        sets: dict[str, ChoiceSet] = {}
+        for player in self._players:
+            player.session = self._session()
+            player.decisions.clear()  # a rollout joins feedback to its own decisions only
+        for _ in range(decisions):
+            self._turn(policy, version, records, sets)
+        return Snapshot.of(records, choice_sets=list(sets.values()))
+
+    def _session(self) -> Session:
+        return Session(Stream(self._domain, self._vocabulary))
+
+    def _turn(
+        self,
+        policy: Policy,
+        version: str,
+        records: list[Decision | Feedback | End],
+        sets: dict[str, ChoiceSet],
+    ) -> None:
+        self._clock += 1.0
+        acting = [i for i, player in enumerate(self._players) if not player.resetting]
+        actions = np.zeros((len(self._players), self._domain.length), np.int64)
+        if acting:
+            made = self._decide(policy, version, acting, sets)
+            records.extend(made)
+            for i, decision in zip(acting, made, strict=True):
+                actions[i] = self._domain.action(decision.units, self._vocabulary)
+        observation, rewards, terminated, truncated, info = self._environment.step(actions)
+        self._observation = np.array(observation)
+        for i in acting:
+            player = self._players[i]
+            self._answer(player, float(rewards[i]), info.get("feedback"), i, records)
+            player.step += 1
+            if terminated[i] or truncated[i]:
+                final = self._final(info, i)
+                self._end(player, final, records, terminated=bool(terminated[i]))
+        self._after(acting, terminated | truncated)
+
+    def _decide(
+        self, policy: Policy, version: str, acting: list[int], sets: dict[str, ChoiceSet]
+    ) -> list[Decision]:
+        players = [self._players[i] for i in acting]
+        contexts = [self._domain.context(self._observation[i]) for i in acting]
+        choices = [self._domain.choices(context) for context in contexts]
+        sets.update((choice.digest(), choice) for choice in choices)
+        prepared = decide(
+            policy,
+            [player.session for player in players],
+            contexts,
+            [as_rule(choice, self._vocabulary) for choice in choices],
+            self._rng,
+            length=self._domain.length,
+            window=self._window,
+        )
+        digest = self._vocabulary.digest()
+        made = []
+        for row, (player, context, choice) in enumerate(
+            zip(players, contexts, choices, strict=True)
+        ):
+            n_units = int(prepared.acts.lengths[row])
+            units = prepared.acts.units[row, :n_units].tolist()
+            decision = Decision(
+                id=f"{player.episode_id}/{player.step}",
+                episode=player.episode_id,
+                step=player.step,
+                subject=player.subject,
+                units=tuple(self._vocabulary.units[unit] for unit in units),
+                logps=tuple(prepared.acts.logps[row, :n_units].tolist()),
+                policy=version,
+                made_at=self._clock,
+                context=context,
+                choices=choice.digest(),
+                vocabulary=digest,
+            )
+            prepared.commit(row, player.session, decision)
+            player.decisions.append(decision.id)
+            made.append(decision)
+        return made
+
+    def _answer(
+        self,
+        player: _Player,
+        reward: float,
+        feedback: npt.NDArray[np.object_] | list[list[Mapping[str, Any]]] | None,
+        i: int,
+        records: list[Decision | Feedback | End],
+    ) -> None:
+        """Record the reward, and whatever else the environment hands over, late or not."""
+        said: list[Mapping[str, Any]] = list(feedback[i]) if feedback is not None else []
+        if feedback is None or "reward" in {channel.kind for channel in self._domain.channels}:
+            said.append({"kind": "reward", "decision_age": 0, "unit": ALL_UNITS, "value": reward})
+        for entry in said:
+            if entry["decision_age"] >= len(player.decisions):
+                continue
+            about = player.decisions[-1 - entry["decision_age"]]
+            answer = Feedback(
+                id=f"{about}/{entry['kind']}/{entry['unit']}",
+                by=player.subject,
+                about=about,
+                unit=entry["unit"],
+                kind=Kind(entry["kind"]),
+                value=entry["value"],
+                given_at=self._clock,
+                received_at=self._clock,
+            )
+            player.session.stream.append(answer)
+            records.append(answer)
+
+    def _final(self, info: Mapping[str, Any], i: int) -> Context:
+        """Return the last observation of an episode that is over."""
+        final = info.get("final_obs")
+        observed = self._observation[i] if final is None else final[i]
+        return self._domain.context(observed)
+
+    def _end(
+        self,
+        player: _Player,
+        final: Context,
+        records: list[Decision | Feedback | End],
+        *,
+        terminated: bool,
+    ) -> None:
+        end = End(
+            id=f"{player.episode_id}/end",
+            episode=player.episode_id,
+            terminated=terminated,
+            ended_at=self._clock,
+            context=final,
+        )
+        player.session.stream.append(end)
+        records.append(end)
+        player.episode, player.step = player.episode + 1, 0
+
+    def _after(self, acting: list[int], done: npt.NDArray[np.bool_]) -> None:
+        """Bring environments whose episode is over back to a start, as their mode wants it."""
+        just_reset = [i for i, player in enumerate(self._players) if player.resetting]
+        for i in just_reset:
+            self._players[i].resetting = False
+        over = [i for i in acting if done[i]]
+        if self._mode is AutoresetMode.NEXT_STEP:
+            for i in over:
+                self._players[i].resetting = True
+        elif self._mode is AutoresetMode.DISABLED and over:
+            mask = np.zeros(len(self._players), dtype=bool)
+            mask[over] = True
+            observation, _ = self._environment.reset(options={"reset_mask": mask})
+            self._observation = np.array(observation)

@@ -1,0 +1,187 @@
+"""Step 5, the judging half: from the log's rows to a verdict on a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from heedful.config import Gate
+from heedful.contract import Domain
+from heedful.evaluate import (
+    Evidence,
+    OffPolicyEstimate,
+    Verdict,
+    assignment,
+    ips,
+    judge,
+    off_policy,
+    per_subject,
+    snips,
+)
+from heedful.policy import Policy, Vocabulary, replay
+from heedful.reward import Earned
+from heedful.store.registry import Trial, assigned
+from heedful.store.snapshot import Snapshot
+
+
+class NotFreshError(ValueError):
+    """A candidate was to be judged on rows it may have been trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRows:
+    """The decisions of a trial.
+
+    Attributes:
+        rows: int64, rows of the snapshot's decisions.
+        candidate: bool, the row's subject was assigned to the candidate.
+        strangers: decisions of the trial's time that another version made; they are left out with
+            all others of their subjects.
+    """
+
+    rows: np.ndarray
+    candidate: np.ndarray
+    strangers: int
+
+
+def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
+    """Return the decisions made since ``trial`` began, with the arm of each.
+
+    The arm follows from the subject and the trial's salt. A subject for whom another version than
+    its arm's decided (an old server, say) is left out whole: several versions in one record
+    measure neither (failure mode F13).
+    """
+    decisions, names = snapshot.decisions, snapshot.names
+    fresh = np.flatnonzero(decisions.seq > trial.watermark)
+    subjects = np.unique(decisions.subject[fresh])
+    arm = np.zeros(len(names.subjects), dtype=bool)
+    arm[subjects] = [assigned(trial, names.subjects[int(code)]) for code in subjects]
+    policies = np.array(list(names.policies), dtype=object)[decisions.policy[fresh]]
+    expected = np.where(arm[decisions.subject[fresh]], trial.candidate, trial.baseline)
+    strange = policies != expected
+    foreign = np.unique(decisions.subject[fresh][strange])
+    kept = fresh[~np.isin(decisions.subject[fresh], foreign)]
+    return TrialRows(kept, arm[decisions.subject[kept]], int(strange.sum()))
+
+
+def assignment_evidence(
+    trial: Trial, snapshot: Snapshot, earned: Earned, gate: Gate, *, now: float
+) -> Evidence:
+    """Return the evidence of a randomised trial: one D per subject, in the order of maturity."""
+    found = trial_rows(trial, snapshot)
+    decisions = snapshot.decisions
+    one = per_subject(
+        decisions.subject[found.rows],
+        earned.decisions[found.rows],
+        decisions.made_at[found.rows],
+        window=gate.window,
+        maturity=gate.maturity,
+        now=now,
+    )
+    arm = np.zeros(len(snapshot.names.subjects), dtype=bool)
+    arm[decisions.subject[found.rows]] = found.candidate
+    return assignment(one.rewards, arm[one.subjects], trial.share, margin=gate.margin)
+
+
+def judge_trial(
+    trial: Trial, snapshot: Snapshot, earned: Earned, gate: Gate, *, now: float
+) -> Verdict:
+    """Judge the candidate of ``trial`` on everything that has matured by ``now``."""
+    evidence = assignment_evidence(trial, snapshot, earned, gate, now=now)
+    return judge(evidence, alpha=gate.alpha, k=trial.k)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a candidate would have earned per decision, from the log of the live version.
+
+    ``live`` is what the live version earned on the same decisions: its weights are all 1.
+    """
+
+    ips: OffPolicyEstimate
+    snips: OffPolicyEstimate
+    live: OffPolicyEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Logged decisions with known probabilities, replayed by a candidate; in the log's order.
+
+    Attributes:
+        candidate, behaviour: float64 [n], log-probability of the whole decision.
+        rewards: float64 [n].
+        subjects: int32 [n].
+    """
+
+    candidate: np.ndarray
+    behaviour: np.ndarray
+    rewards: np.ndarray
+    subjects: np.ndarray
+
+
+@torch.no_grad()
+def replay_log(
+    domain: Domain,
+    vocabulary: Vocabulary,
+    candidate: Policy,
+    snapshot: Snapshot,
+    earned: Earned,
+    *,
+    after: int,
+    made_by: str,
+    window: int,
+    batch: int = 64,
+) -> Logged:
+    """Replay what version ``made_by`` decided after sequence number ``after``.
+
+    Only matured decisions whose probabilities are known and whose units the candidate knows count.
+
+    Raises:
+        NotFreshError: there is no such decision: the candidate may have seen all there are.
+    """
+    streams = domain.encode(snapshot, vocabulary, rewards=earned.units, matured=earned.matured)
+    slots, decisions = streams.slots, snapshot.decisions
+    lengths = np.diff(decisions.offsets)
+    whole = np.bincount(slots.decision, minlength=len(lengths)) == lengths
+    version = np.array([name == made_by for name in snapshot.names.policies], dtype=bool)
+    wanted = (slots.seq > after) & ~np.isnan(slots.behaviour_logp)
+    wanted &= whole[slots.decision] & version[decisions.policy[slots.decision]]
+    if not wanted.any():
+        raise NotFreshError(
+            f"version {made_by} made no matured decision with probabilities after sequence number "
+            f"{after}, where the candidate's training data end: serve it for a while, then judge"
+        )
+    total = np.zeros(len(lengths))
+    rows = streams.windows(window, wanted)
+    for low in range(0, len(rows), batch):
+        block = streams.batch(rows[low : low + batch])
+        logps = replay(candidate, block)[block.mask].double().numpy()
+        np.add.at(total, block.decisions[block.mask].numpy(), logps)
+    kept = np.unique(slots.decision[wanted])
+    known = np.nan_to_num(slots.behaviour_logp)
+    behaviour = np.bincount(slots.decision, weights=known, minlength=len(lengths))
+    return Logged(total[kept], behaviour[kept], earned.decisions[kept], decisions.subject[kept])
+
+
+def value_of(logged: Logged) -> Value:
+    """Return the candidate's estimated reward per decision, with its standard error and health."""
+    return Value(
+        ips(logged.candidate, logged.behaviour, logged.rewards),
+        snips(logged.candidate, logged.behaviour, logged.rewards),
+        ips(logged.behaviour, logged.behaviour, logged.rewards),
+    )
+
+
+def judge_log(logged: Logged, gate: Gate, *, k: int) -> Verdict:
+    """Judge by logged probabilities: a verdict on short slates, elsewhere a pre-screen."""
+    evidence = off_policy(
+        logged.candidate,
+        logged.behaviour,
+        logged.behaviour,
+        logged.rewards,
+        margin=gate.margin,
+        subjects=logged.subjects,
+    )
+    return judge(evidence, alpha=gate.alpha, k=k)

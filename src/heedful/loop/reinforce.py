@@ -1,0 +1,172 @@
+"""Step 3: reinforcement from the feedback in the log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from heedful.config import Reinforce
+from heedful.contract import Streams, Window
+from heedful.loop.pretrain import by_length
+from heedful.loop.run import Checkpoint, Run, split_names
+from heedful.objectives import (
+    NEEDS,
+    Loss,
+    Metrics,
+    Optimiser,
+    Schedule,
+    descend,
+    feedback_loss,
+    prepare,
+    reinforce,
+)
+from heedful.policy import Batch, Policy
+
+
+def reinforce_from_log(
+    policy: Policy,
+    reference: Policy,
+    streams: Streams,
+    section: Reinforce,
+    run: Run,
+    *,
+    after: int,
+    window: int,
+    seed: int,
+) -> dict[str, float]:
+    """Improve ``policy`` in place by REINFORCE on decisions the log has probabilities for.
+
+    Before each pass the baseline and the returns are computed with the policy as it stands; the
+    importance weights always compare with whoever acted. The feedback head learns along.
+
+    Args:
+        policy: in evaluation mode, and it stays there: dropout would make another policy of it.
+        reference: the policy to stay near; not changed.
+        streams: encoded with rewards.
+        section: how long, how fast, how far.
+        run: where curves and checkpoints go.
+        after: rows after this sequence number are new; of the older ones a share is replayed, so
+            that a round costs as much as its new rows and does not forget the old ones.
+        window: events a stream is long.
+        seed: of the order of batches.
+
+    Raises:
+        ValueError: no new decision in the log has both a reward and probabilities.
+    """
+    rows = _rows(streams, window, after=after, replay=section.replay, seed=seed)
+    if not rows:
+        raise ValueError(
+            f"there is nothing to reinforce: no decision after sequence number {after} carries "
+            "log-probabilities and a reward that has matured; serve a policy and collect feedback"
+        )
+    job = _Reinforcement(policy, reference, streams, rows, section, seed)
+    job.restore(run.resume())
+    metrics: dict[str, float] = {}
+    for epoch in range(job.epoch, section.epochs):
+        metrics = job.pass_over(epoch)
+        run.log(job.optimiser.step_count, metrics, part="reinforce")
+        run.save(job.checkpoint(epoch + 1, metrics))
+        run.progress.update(
+            epoch + 1, section.epochs, f"mean reward in the log {metrics['reward']:.4f}"
+        )
+    return metrics or job.metrics
+
+
+def _rows(streams: Streams, window: int, *, after: int, replay: float, seed: int) -> list[Window]:
+    """Return the windows with new decisions, and a sample of the others that have probabilities."""
+    learnable = ~np.isnan(streams.slots.behaviour_logp)
+    new = streams.windows(window, learnable & (streams.slots.seq > after))
+    kept = {row.slots.start for row in new}
+    old = [row for row in streams.windows(window, learnable) if row.slots.start not in kept]
+    n_old = min(len(old), round(replay * len(new)))
+    chosen = np.random.default_rng([seed, after]).choice(len(old), n_old, replace=False)
+    return new + [old[i] for i in sorted(chosen)] if new else []
+
+
+class _Reinforcement:
+    """The policy, its optimiser, and how far they have come."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        reference: Policy,
+        streams: Streams,
+        rows: Sequence[Window],
+        section: Reinforce,
+        seed: int,
+    ) -> None:
+        self.policy, self.reference, self.streams = policy, reference, streams
+        self.section, self.seed = section, seed
+        self.module = cast(nn.Module, policy)
+        self.epoch = 0
+        self.metrics: dict[str, float] = {}
+        self.rows = rows
+        steps = math.ceil(len(self.rows) / section.batch) * section.epochs
+        schedule = Schedule(peak=section.learning_rate, steps=steps, warmup=0.05, decay="linear")
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        self.optimiser = Optimiser(parameters, schedule, clip=1.0, eps=1e-5)
+
+    def pass_over(self, epoch: int) -> dict[str, float]:
+        """Take one pass over all rows; return the mean of each metric over the steps."""
+        totals: dict[str, float] = {}
+
+        def on_step(_step: int, metrics: Metrics) -> None:
+            for name, value in metrics.items():
+                totals[name] = totals.get(name, 0.0) + value
+            totals["steps"] = totals.get("steps", 0.0) + 1
+
+        descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=on_step)
+        steps = totals.pop("steps")
+        return {name: value / steps for name, value in totals.items()}
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield prepared batches in random order; only decisions with probabilities count."""
+        rng = np.random.default_rng([self.seed, epoch])
+        for group in by_length(self.rows, self.section.batch, rng):
+            batch = self.streams.batch(group)
+            known = ~torch.isnan(batch.behaviour_logps)
+            weights = batch.weights * known
+            behaviour = torch.where(known, batch.behaviour_logps, 0.0)
+            counted = batch.filled(weights=weights, behaviour_logps=behaviour)
+            yield from prepare(
+                self.policy, [counted], reference=self.reference, lam=self.section.lam
+            )
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of one batch: REINFORCE, and the feedback head's beside it."""
+        section, channels = self.section, self.streams.schema.channels
+        outputs = self.policy.forward(batch, NEEDS | ({"feedback"} if channels else frozenset()))
+        loss = reinforce(
+            outputs,
+            batch,
+            cap=section.cap,
+            kl=section.kl,
+            entropy=section.entropy,
+            value_weight=section.value_weight,
+        )
+        if not channels or not section.feedback_weight:
+            return loss
+        answers = (feedback_loss(outputs, batch, channels) * batch.weights).sum()
+        metrics = {**loss.metrics, "feedback_loss": answers.detach()}
+        return Loss(loss.value + section.feedback_weight * answers, loss.count, metrics)
+
+    def checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
+        """Return everything that the next pass depends on."""
+        tensors = {f"policy.{k}": v for k, v in self.module.state_dict().items()}
+        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.tensors().items()}
+        facts = {"step": self.optimiser.step_count, "epoch": epoch, "metrics": metrics}
+        return Checkpoint(tensors, facts)
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Take up a checkpoint."""
+        if checkpoint is None:
+            return
+        groups = split_names(checkpoint.tensors)
+        self.module.load_state_dict(groups["policy"])
+        self.optimiser.restore(groups["optimiser"])
+        self.epoch, self.metrics = checkpoint.facts["epoch"], checkpoint.facts["metrics"]

@@ -1,0 +1,307 @@
+"""The steps that make a version: each reads the log and leaves a candidate in the registry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from heedful.config import Config
+from heedful.contract import Domain, Streams
+from heedful.evaluate import ndcg
+from heedful.evaluate.held_out import Split, fresh_targets, held_out_ranks, leave_one_out
+from heedful.loop.pretrain import pretrain
+from heedful.loop.progress import Reporter, Silent
+from heedful.loop.reinforce import reinforce_from_log
+from heedful.loop.run import Run
+from heedful.policy import (
+    Floor,
+    Policy,
+    Popularity,
+    Schema,
+    TransitionPrior,
+    Vocabulary,
+    clone,
+    load,
+    maker,
+    save,
+)
+from heedful.reward import Earned, earn, from_config
+from heedful.store.log import Log
+from heedful.store.registry import (
+    Card,
+    Data,
+    Registry,
+    Version,
+    current_code,
+    current_environment,
+)
+from heedful.store.snapshot import Snapshot
+
+PRIOR_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PRIOR_DEPTHS = (10, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every step works with: what is known, where results go, and what was asked for.
+
+    Attributes:
+        domain: what a unit is.
+        log: read only.
+        registry: written.
+        config: what was asked for.
+        runs: the folder of training runs.
+        clock: seconds since the epoch; the log's time in simulations.
+        reporter: makes what shows progress, from a title.
+    """
+
+    domain: Domain
+    log: Log
+    registry: Registry
+    config: Config
+    runs: Path
+    clock: Callable[[], float] = time.time
+    reporter: Callable[[str], Reporter] = lambda _title: Silent()
+
+    def __post_init__(self) -> None:
+        """Use as many threads as were asked for: the bits of the result depend on it."""
+        torch.set_num_threads(self.config.workspace.threads)
+
+    def earned(self, snapshot: Snapshot) -> Earned:
+        """Return what the units of ``snapshot`` earned by the reward that was asked for."""
+        reward = from_config(self.config.reward)
+        return earn(snapshot, reward, maturity=self.config.reward.maturity, now=self.clock())
+
+    def encode(self, snapshot: Snapshot, vocabulary: Vocabulary, *, gamma: float = 0.0) -> Streams:
+        """Return the streams of ``snapshot`` with their rewards."""
+        earned = self.earned(snapshot)
+        return self.domain.encode(
+            snapshot, vocabulary, rewards=earned.units, matured=earned.matured, gamma=gamma
+        )
+
+
+def popularity(bench: Bench) -> Version:
+    """Count what people liked, and leave the version that shows it in proportion.
+
+    It needs no feedback at all: before anybody came every unit is alike.
+    """
+    snapshot = bench.log.snapshot()
+    vocabulary = bench.domain.vocabulary(snapshot)
+    streams = bench.encode(snapshot, vocabulary)
+    liked = streams.slots.weight * chosen_by_people(streams)
+    counts = np.bincount(streams.slots.unit, weights=liked, minlength=len(vocabulary))
+    policy = Popularity(bench.domain.schema(vocabulary), sharpness=1.0)
+    policy.fit(torch.from_numpy(counts))
+    return _register(bench, policy, vocabulary, snapshot, step="popularity", metrics={})
+
+
+def pretrained(bench: Bench) -> Version:
+    """Pre-train a network on the units people chose, and add the transition prior.
+
+    Every stream's last two units are held out: one to choose the best epoch and the prior's weight,
+    one for :meth:`heedful.workspace.Workspace.evaluate`.
+
+    Raises:
+        ValueError: the log holds nothing that people chose themselves.
+    """
+    snapshot = bench.log.snapshot()
+    vocabulary = bench.domain.vocabulary(snapshot)
+    streams = bench.encode(snapshot, vocabulary)
+    split = split_of(bench.config, streams)
+    weights = chosen_by_people(streams) * split.train
+    config = bench.config
+    torch.manual_seed(config.workspace.seed)
+    network = network_of(config, bench.domain.schema(vocabulary))
+    validation = _validation(streams, split, weights, seen=repeats(bench))
+    run = _run(bench, "pretrain", snapshot, parent=None)
+    try:
+        metrics = pretrain(
+            network,
+            streams,
+            config.pretrain,
+            run,
+            train=weights,
+            validation=validation,
+            window=config.policy.window,
+            seed=config.workspace.seed,
+            seen=repeats(bench),
+        )
+    finally:
+        run.close()
+    policy = network
+    if config.policy.prior:
+        policy, chosen = with_prior(network, streams, weights, validation, bench)
+        metrics |= chosen
+    version = _register(bench, policy, vocabulary, snapshot, step="pretrain", metrics=metrics)
+    run.finish()
+    return version
+
+
+def reinforced(bench: Bench, parent: Version) -> Version:
+    """Improve ``parent`` on the feedback in the log, staying near it.
+
+    Raises:
+        ValueError: no decision in the log has probabilities and a matured reward.
+    """
+    snapshot = bench.log.snapshot()
+    loaded = load(bench.registry.folder(parent.name))
+    policy = clone(loaded.policy)
+    cast(nn.Module, policy).requires_grad_(requires_grad=True)
+    config = bench.config
+    streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma)
+    run = _run(bench, "reinforce", snapshot, parent=parent)
+    try:
+        metrics = reinforce_from_log(
+            policy,
+            loaded.policy,
+            streams,
+            config.reinforce,
+            run,
+            after=learned_until(bench, parent),
+            window=config.policy.window,
+            seed=config.workspace.seed,
+        )
+    finally:
+        run.close()
+    inner = without_floor(policy)
+    version = _register(
+        bench, inner, loaded.vocabulary, snapshot, step="reinforce", metrics=metrics, parent=parent
+    )
+    run.finish()
+    return version
+
+
+def learned_until(bench: Bench, version: Version) -> int:
+    """Return the sequence number up to which ``version`` was reinforced; 0 where it never was."""
+    card = bench.registry.card(version.name)
+    return card.snapshot.watermark if card.step == "reinforce" and card.snapshot else 0
+
+
+def network_of(config: Config, schema: Schema) -> Policy:
+    """Return a fresh network of the form ``[policy]`` asks for."""
+    section = config.policy
+    options: dict[str, object] = {
+        "width": section.width,
+        "layers": section.layers,
+        "dropout": section.dropout,
+    }
+    if section.kind == "transformer":
+        options["heads"] = section.heads
+    return cast(Policy, maker(section.kind)(schema, **options))
+
+
+def chosen_by_people(streams: Streams) -> np.ndarray:
+    """Return weights [U]: 1 for units people chose themselves, or liked when they were shown.
+
+    History without probabilities is people's own doing. What a policy of ours showed and nobody
+    answered is not imitated: pre-training on it would clone the log.
+    """
+    own = np.isnan(streams.slots.behaviour_logp)
+    return (own | (streams.slots.reward > 0)).astype(np.float64)
+
+
+def split_of(config: Config, streams: Streams) -> Split:
+    """Return what is held out: the last two units of every stream, or nothing if so configured."""
+    if config.pretrain.validation:
+        return leave_one_out(streams)
+    nothing = np.empty(0, dtype=np.int64)
+    return Split(np.ones(len(streams.slots.unit), dtype=bool), nothing, nothing)
+
+
+def repeats(bench: Bench) -> bool:
+    """Say whether the domain lets a subject have a unit twice."""
+    return bench.domain.choices({}).seen
+
+
+def with_prior(
+    network: Policy, streams: Streams, weights: np.ndarray, validation: np.ndarray, bench: Bench
+) -> tuple[Policy, dict[str, float]]:
+    """Return ``network`` with the transition prior at the weight that validates best.
+
+    The prior is added after training: inside the training loop it lets the network over-fit sooner.
+    """
+    sequences = sequences_of(streams, weights)
+    window, seen = bench.config.policy.window, repeats(bench)
+    best: tuple[float, float, int] = (-1.0, 0.0, PRIOR_DEPTHS[0])
+    for depth in PRIOR_DEPTHS:
+        wrapped = TransitionPrior(network, depth=depth).fit(sequences)
+        for weight in PRIOR_WEIGHTS if len(validation) else (0.5,):
+            wrapped.weight = weight
+            score = 0.0
+            if len(validation):
+                ranks = held_out_ranks(wrapped, streams, validation, window=window, seen=seen)
+                score = float(ndcg(ranks, 10).mean())
+            best = max(best, (score, weight, depth))
+    score, weight, depth = best
+    if weight == 0.0:
+        return network, {"prior_weight": 0.0}
+    policy = TransitionPrior(network, weight=weight, depth=depth).fit(sequences)
+    return policy, {"ndcg@10": score, "prior_weight": weight, "prior_depth": depth}
+
+
+def sequences_of(streams: Streams, weights: np.ndarray) -> list[np.ndarray]:
+    """Return the units each subject chose, those of weight 0 left out."""
+    kept = weights > 0
+    bounds = streams.slot_offsets
+    return [streams.slots.unit[low:high][kept[low:high]] for low, high in pairwise(bounds)]
+
+
+def without_floor(policy: Policy) -> Policy:
+    """Return what a version decides when it does not explore."""
+    return cast(Policy, policy.inner) if isinstance(policy, Floor) else policy
+
+
+def _validation(streams: Streams, split: Split, weights: np.ndarray, *, seen: bool) -> np.ndarray:
+    """Return the validation slots that are people's own choice and may be ranked."""
+    chosen = chosen_by_people(streams) > 0
+    slots = split.validation[chosen[split.validation]]
+    return slots if seen else fresh_targets(streams, slots)
+
+
+def _run(bench: Bench, step: str, snapshot: Snapshot, *, parent: Version | None) -> Run:
+    inputs = {
+        "step": step,
+        "snapshot": {"watermark": snapshot.watermark, "digest": snapshot.digest()},
+        "configuration": bench.config.canonical(),
+        "parent": None if parent is None else parent.name,
+        "code": current_code().digest,
+    }
+    return Run.open(bench.runs, inputs, bench.reporter(step))
+
+
+def _register(
+    bench: Bench,
+    policy: Policy,
+    vocabulary: Vocabulary,
+    snapshot: Snapshot,
+    *,
+    step: str,
+    metrics: Mapping[str, Any],
+    parent: Version | None = None,
+) -> Version:
+    """Save ``policy`` with the exploration floor around it, and its card."""
+    config = bench.config
+    explored = Floor(policy, share=config.serve.floor)
+    card = Card(
+        kind=str(policy.spec()["kind"]),
+        step=step,
+        parent=None if parent is None else parent.name,
+        snapshot=Data(watermark=snapshot.watermark, digest=snapshot.digest()),
+        configuration=config.canonical(),
+        seed=config.workspace.seed,
+        code=current_code(),
+        environment=current_environment(device="cpu", threads=config.workspace.threads),
+        metrics=dict(metrics),
+        created_at=bench.clock(),
+    )
+    with bench.registry.new(card) as draft:
+        save(explored, vocabulary, draft.folder)
+    return draft.version

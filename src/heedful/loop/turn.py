@@ -1,0 +1,125 @@
+"""One turn of the circle: settle what is on trial, or train the next candidate and try it.
+
+    people -> serve -> log -> prepare -> objective -> candidate -> gate -> registry -> serve
+
+Everything a turn knows stands in the log and the registry, so that a turn which was killed is
+simply taken again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from heedful.evaluate import Verdict
+from heedful.loop import deploy, steps
+from heedful.loop.steps import Bench
+from heedful.store.registry import Version
+
+Action = Literal[
+    "first version", "trial begun", "promoted", "refused", "waiting", "approval", "nothing new"
+]
+
+NETWORKS = ("pretrain", "reinforce")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn did.
+
+    Attributes:
+        action: in a word or two.
+        policy: the version it concerns; ``None`` where there is none.
+        words: what was done and why.
+        verdict: the gate's, where a trial was judged.
+    """
+
+    action: Action
+    policy: str | None
+    words: str
+    verdict: Verdict | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON."""
+        gate = None if self.verdict is None else self.verdict.to_dict()
+        return {"action": self.action, "policy": self.policy, "words": self.words, "gate": gate}
+
+
+def turn(bench: Bench, *, by: str = "heedful") -> Turn:
+    """Take one turn: judge the open trial, or else train a candidate and begin its trial.
+
+    The first version of a workspace goes live at once: there is nothing it could be compared with.
+    """
+    if bench.registry.trial() is not None:
+        settled = deploy.settle(bench, by=by)
+        return Turn(settled.outcome, settled.candidate, settled.words, settled.verdict)
+    candidate = untried(bench) or trained(bench)
+    if candidate is None:
+        words = "Nothing new has come into the log since the last candidate was trained."
+        return Turn("nothing new", None, words)
+    if bench.registry.live() is None:
+        deploy.promote(bench, candidate.name, by=by)
+        words = f"Version {candidate.name} is the first, and live."
+        return Turn("first version", candidate.name, words)
+    trial = deploy.begin_trial(bench, candidate.name, by=by)
+    words = (
+        f"Version {candidate.name} is on trial against {trial.baseline} with {trial.share:.0%} of "
+        f"the subjects; evidence of {1 / trial.alpha:,.0f} promotes it."
+    )
+    return Turn("trial begun", candidate.name, words)
+
+
+def untried(bench: Bench) -> Version | None:
+    """Return the newest version if it is a candidate that has had no trial yet."""
+    versions = bench.registry.versions()
+    if not versions or versions[-1].state != "candidate":
+        return None
+    tried = {trial.candidate for trial in bench.registry.trials()}
+    return None if versions[-1].name in tried else versions[-1]
+
+
+def trained(bench: Bench) -> Version | None:
+    """Train what the log allows: a network on what people chose, then better ones on rewards.
+
+    Returns:
+        ``None`` where the log holds nothing that the newest version was not trained on.
+    """
+    registry, network = bench.registry, newest_network(bench)
+    begun = network is None and chosen(bench)
+    if begun:
+        network = steps.pretrained(bench)
+    if network is not None:
+        if rewarded(bench, after=steps.learned_until(bench, network)):
+            return steps.reinforced(bench, network)
+        return network if begun else None
+    return None if registry.versions() else steps.popularity(bench)
+
+
+def newest_network(bench: Bench) -> Version | None:
+    """Return the last network that was trained, whether it went live or not.
+
+    Learning goes on from there: what the gate refuses is not worse to learn from, only not shown
+    to be better to serve.
+    """
+    networks = [
+        v for v in bench.registry.versions() if bench.registry.card(v.name).step in NETWORKS
+    ]
+    return networks[-1] if networks else None
+
+
+def rewarded(bench: Bench, *, after: int) -> bool:
+    """Say whether a decision after sequence number ``after`` has probabilities and a reward."""
+    snapshot = bench.log.snapshot()
+    decisions = snapshot.decisions
+    known = ~np.isnan(decisions.logps[decisions.offsets[:-1]])
+    answered = ~np.isnan(bench.earned(snapshot).decisions)
+    return bool(np.any((decisions.seq > after) & known & answered))
+
+
+def chosen(bench: Bench) -> bool:
+    """Say whether the log holds units that people chose themselves, or liked."""
+    snapshot = bench.log.snapshot()
+    own = np.isnan(snapshot.decisions.logps)
+    return bool(np.any(own | (bench.earned(snapshot).units > 0)))

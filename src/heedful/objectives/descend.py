@@ -1,0 +1,173 @@
+"""The one optimiser loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from heedful.objectives.loss import Loss
+from heedful.policy import Batch
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Which learning rate at which step.
+
+    Attributes:
+        peak: the highest rate.
+        steps: how many steps there will be.
+        warmup: share of them in which the rate rises from 0.
+        decay: "cosine" or "linear" to 0 after that, or "constant".
+    """
+
+    peak: float
+    steps: int
+    warmup: float = 0.0
+    decay: Literal["cosine", "linear", "constant"] = "constant"
+
+    def rate(self, step: int) -> float:
+        """Return the rate of step ``step``, counted from 0.
+
+        >>> Schedule(peak=1.0, steps=10, warmup=0.2, decay="linear").rate(0)
+        0.5
+        """
+        warm = max(1, math.ceil(self.warmup * self.steps)) if self.warmup else 0
+        if step < warm:
+            return self.peak * (step + 1) / warm
+        share = (step - warm) / max(1, self.steps - warm)
+        match self.decay:
+            case "cosine":
+                return self.peak * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
+            case "linear":
+                return self.peak * max(0.0, 1.0 - share)
+            case "constant":
+                return self.peak
+
+
+class Optimiser:
+    """AdamW with a schedule, a bound on the gradient's norm, and a size of micro-batch.
+
+    It can be written down between any two steps and taken up again (:meth:`tensors`,
+    :meth:`restore`): the steps after that are the same to the last bit.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        schedule: Schedule,
+        *,
+        weight_decay: float = 0.0,
+        clip: float = 1.0,
+        micro_batch: int = 1_000_000,
+        eps: float = 1e-8,
+    ) -> None:
+        """Decay matrices only: shrinking a norm or a bias has no use (GPT-3, appendix B)."""
+        self.parameters = list(parameters)
+        groups = [
+            {"params": [p for p in self.parameters if p.dim() >= 2], "weight_decay": weight_decay},
+            {"params": [p for p in self.parameters if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        filled = [group for group in groups if group["params"]]
+        self._adam = torch.optim.AdamW(filled, lr=schedule.peak, eps=eps)
+        self.schedule, self.clip, self.micro_batch = schedule, clip, micro_batch
+        self.step_count = 0
+
+    def step(self, count: float) -> Metrics:
+        """Divide the summed gradient by ``count``, bound it, and move.
+
+        A gradient that is not finite moves nothing, and says so in ``skipped``.
+        """
+        rate = self.schedule.rate(self.step_count)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        torch._foreach_div_(gradients, max(count, 1e-12))
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.step_count += 1
+        if not bool(torch.isfinite(norm)):
+            return {"learning_rate": rate, "gradient_norm": float(norm), "skipped": 1.0}
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        self._adam.step()
+        return {"learning_rate": rate, "gradient_norm": float(norm), "skipped": 0.0}
+
+    def clear(self) -> None:
+        """Forget the gradient."""
+        self._adam.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that has to survive, as tensors with names."""
+        found = {"step_count": torch.tensor(self.step_count)}
+        for index, state in self._adam.state_dict()["state"].items():
+            found |= {f"{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`tensors` gave."""
+        self.step_count = int(tensors["step_count"])
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            if name != "step_count":
+                index, key = name.split(".", 1)
+                state.setdefault(int(index), {})[key] = tensor
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": state})
+
+
+def descend(
+    loss: Callable[[Batch], Loss],
+    batches: Iterable[Batch],
+    *,
+    optimiser: Optimiser,
+    on_step: Callable[[int, Metrics], None] = lambda _step, _metrics: None,
+) -> None:
+    """Take one step downhill for each batch.
+
+    Each batch is an accumulation window: it is worked off in micro-batches, and when the device's
+    memory runs out the micro-batch halves and the step starts again; the gradient stays the same.
+
+    Args:
+        loss: a batch to its summed loss.
+        batches: one for each step.
+        optimiser: what moves the parameters.
+        on_step: told the number of the step just taken (from 1) and its metrics; the loop above
+            keeps checkpoints, draws curves, or raises to stop.
+    """
+    for batch in batches:
+        metrics = _accumulate(loss, batch, optimiser)
+        count = metrics.pop("count")
+        moved = optimiser.step(count)
+        shown = {name: value / max(count, 1e-12) for name, value in metrics.items()}
+        on_step(optimiser.step_count, {**shown, **moved, "count": count})
+
+
+def _accumulate(
+    loss: Callable[[Batch], Loss], batch: Batch, optimiser: Optimiser
+) -> dict[str, float]:
+    while True:
+        try:
+            return _sum(loss, batch, optimiser)
+        except torch.OutOfMemoryError:
+            if min(optimiser.micro_batch, len(batch)) <= 1:
+                raise
+            optimiser.micro_batch = max(1, min(optimiser.micro_batch, len(batch)) // 2)
+            optimiser.clear()
+
+
+def _sum(loss: Callable[[Batch], Loss], batch: Batch, optimiser: Optimiser) -> dict[str, float]:
+    optimiser.clear()
+    total: dict[str, float] = {"count": 0.0, "loss": 0.0}
+    for micro in (
+        batch.split(optimiser.micro_batch) if len(batch) > optimiser.micro_batch else [batch]
+    ):
+        part = loss(micro)
+        part.value.backward()  # type: ignore[no-untyped-call]
+        total["count"] += float(part.count)
+        total["loss"] += float(part.value.detach())
+        for name, value in part.metrics.items():
+            total[name] = total.get(name, 0.0) + float(value)
+    return total

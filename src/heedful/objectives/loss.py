@@ -1,0 +1,26 @@
+"""What an objective returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A sum over units, how many there were, and what to show.
+
+    The value is a *sum*: the optimiser loop divides the gradient by the count of the whole
+    accumulation window, so that the same rows in 1, 2 or 4 micro-batches give the same gradient.
+
+    Attributes:
+        value: scalar, to be minimised.
+        count: the weight it is a sum over, added up in float64.
+        metrics: name -> sum over the same units, divided by the count where they are shown.
+    """
+
+    value: Tensor
+    count: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)

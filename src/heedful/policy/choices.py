@@ -1,0 +1,124 @@
+"""What is possible at each unit, kept sparse until a logit needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+IMPOSSIBLE = float("-inf")
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """The units that may stand in each slot of a batch, or next in each row of a sampler.
+
+    ``allowed`` and ``forbidden`` list spans of slots, int64 [n, 4] with columns row, unit, first
+    slot, and the slot after the last; so a unit that stays forbidden costs one line, however long
+    the stream. Only slots marked in ``restricted`` are bound to their ``allowed`` list. The sampler
+    sees one slot a row (T = 1).
+
+    Attributes:
+        size: V.
+        shape: (B, T).
+        allowed: what restricted slots may hold.
+        forbidden: what slots may not hold.
+        restricted: bool [B, T], or ``None`` where no slot is.
+        repeat: bool [B], whether a unit may stand twice within a decision: used when sampling; in a
+            batch the units already drawn are lines of ``forbidden``.
+        end: the index of the unit that closes a decision, or -1 where decisions have fixed length.
+    """
+
+    size: int
+    shape: tuple[int, int]
+    allowed: Tensor = field(default_factory=lambda: torch.empty(0, 4, dtype=torch.int64))
+    forbidden: Tensor = field(default_factory=lambda: torch.empty(0, 4, dtype=torch.int64))
+    restricted: Tensor | None = None
+    repeat: Tensor | None = None
+    end: int = -1
+
+    def mask(self, slots: Tensor | None = None) -> Tensor | None:
+        """Return which units are possible, bool [N, V], or ``None`` where all of them are.
+
+        Args:
+            slots: bool [B, T], the N slots that are wanted, in row-major order; all by default.
+        """
+        if self.restricted is None and not len(self.forbidden):
+            return None
+        n_rows, n_slots = self.shape
+        device = self.forbidden.device
+        if slots is None:
+            slots = torch.ones(n_rows, n_slots, dtype=torch.bool, device=device)
+        line_of = torch.cumsum(slots.flatten(), 0).sub_(1).masked_fill_(~slots.flatten(), -1)
+        possible = torch.ones(int(slots.sum()), self.size, dtype=torch.bool, device=device)
+        if self.restricted is not None:
+            possible[self.restricted[slots]] = False
+            _fill(possible, self.allowed, line_of, n_slots, value=True)
+        _fill(possible, self.forbidden, line_of, n_slots, value=False)
+        return possible
+
+    def apply(self, logits: Tensor, slots: Tensor | None = None) -> Tensor:
+        """Return ``logits`` [N, V] with minus infinity where a unit is impossible."""
+        possible = self.mask(slots)
+        return logits if possible is None else logits.masked_fill(~possible, IMPOSSIBLE)
+
+    def without(self, units: Tensor) -> Choices:
+        """Return these choices after each row drew ``units`` [B] (-1: nothing), for a sampler."""
+        drawn = units >= 0
+        if self.repeat is not None:
+            drawn = drawn & ~self.repeat
+        rows = torch.nonzero(drawn).flatten()
+        if not len(rows):
+            return self
+        zeros = torch.zeros_like(rows)
+        lines = torch.stack([rows, units[rows], zeros, zeros + 1], dim=1)
+        return replace(self, forbidden=torch.cat([self.forbidden, lines]))
+
+    def select(self, rows: Tensor) -> Choices:
+        """Return the choices of the rows numbered in ``rows`` [B'], in that order."""
+        where = torch.full((self.shape[0],), -1, dtype=torch.int64)
+        where[rows] = torch.arange(len(rows))
+        return replace(
+            self,
+            shape=(len(rows), self.shape[1]),
+            allowed=_renumber(self.allowed, where),
+            forbidden=_renumber(self.forbidden, where),
+            restricted=None if self.restricted is None else self.restricted[rows],
+            repeat=None if self.repeat is None else self.repeat[rows],
+        )
+
+    def to(self, device: torch.device) -> Choices:
+        """Return these choices on ``device``."""
+        return replace(
+            self,
+            allowed=self.allowed.to(device),
+            forbidden=self.forbidden.to(device),
+            restricted=None if self.restricted is None else self.restricted.to(device),
+            repeat=None if self.repeat is None else self.repeat.to(device),
+        )
+
+    @classmethod
+    def everything(cls, size: int, rows: int, slots: int = 1) -> Choices:
+        """Return choices that forbid nothing."""
+        return cls(size=size, shape=(rows, slots))
+
+
+def _renumber(lines: Tensor, where: Tensor) -> Tensor:
+    row = where[lines[:, 0]]
+    kept = torch.cat([row[:, None], lines[:, 1:]], dim=1)
+    return kept[row >= 0]
+
+
+def _fill(possible: Tensor, lines: Tensor, line_of: Tensor, n_slots: int, *, value: bool) -> None:
+    """Write ``value`` at every (slot, unit) the spans in ``lines`` cover."""
+    if not len(lines):
+        return
+    row, unit, first, after = lines.unbind(1)
+    length = (after - first).clamp(min=0)
+    span = torch.repeat_interleave(torch.arange(len(lines), device=lines.device), length)
+    start = torch.cumsum(length, 0) - length
+    offset = torch.arange(len(span), device=lines.device) - start[span]
+    line = line_of[row[span] * n_slots + first[span] + offset]
+    wanted = line >= 0
+    possible[line[wanted], unit[span][wanted]] = value

@@ -1,0 +1,241 @@
+"""What the transformer and the recurrent network share: how events are read, and three heads."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from heedful.policy.batch import (
+    Batch,
+    EventKind,
+    Events,
+    Outputs,
+    Schema,
+    outputs_from_logits,
+    scatter,
+)
+from heedful.policy.choices import Choices
+
+DECAYS = (1.0, 0.97)
+UNANSWERED = 0.0
+
+
+class EventEmbedding(nn.Module):
+    """Reads one event as the sum of what it is, what it speaks of and what was answered."""
+
+    def __init__(self, schema: Schema, width: int) -> None:
+        """Make tables for ``schema``; the unit table is also the output layer (tied weights)."""
+        super().__init__()
+        n_channels = len(schema.channels) + 1
+        self.kind = nn.Embedding(len(EventKind), width)
+        self.unit = nn.Embedding(schema.size + 1, width)  # the last row: a unit nobody knows
+        self.channel = nn.Embedding(n_channels, width)
+        self.value = nn.Embedding(n_channels, width)
+        self.features = nn.Linear(schema.features, width, bias=False) if schema.features else None
+        for table in (self.kind, self.unit, self.channel, self.value):
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, events: Events) -> Tensor:
+        """Return [B, L, D]."""
+        unknown = self.unit.num_embeddings - 1
+        of_unit = (events.kind == EventKind.UNIT) | (events.unit >= 0)
+        unit = self.unit(torch.where(events.unit >= 0, events.unit, unknown))
+        x = self.kind(events.kind) + unit * of_unit[..., None]
+        value = events.value.to(unit.dtype)[..., None] * self.value(events.channel)
+        x = x + self.channel(events.channel) + value
+        if self.features is not None:
+            x = x + self.features(events.features.to(unit.dtype))
+        return torch.as_tensor(x)
+
+
+class Memory(nn.Module):
+    """Sums what each unit of the history says about the next, fading at several speeds.
+
+        m_t = decay * m_{t-1} + answer[channel_t] * key[unit_t]
+
+    An item-to-item factor model over the whole history (Kabbur et al., FISM, KDD 2013) with the
+    fading of linear recurrences (Orvieto et al., arXiv 2303.06349). What two units have to do with
+    each other is learned here from few clicks; the network behind it learns the rest. How much a
+    unit counts depends on the answer to it, dimension by dimension.
+    """
+
+    def __init__(self, schema: Schema, width: int) -> None:
+        """Make D = ``width`` sums, an equal share of them at each speed."""
+        super().__init__()
+        self.key = nn.Embedding(schema.size + 1, width)
+        self.answer = nn.Embedding(len(schema.channels) + 1, width)
+        nn.init.normal_(self.key.weight, std=0.02)
+        nn.init.ones_(self.answer.weight)
+        # A unit that was answered says more about its subject than one that was merely shown.
+        nn.init.constant_(self.answer.weight[0], UNANSWERED)
+        self.speed_of = torch.arange(width) * len(DECAYS) // width
+
+    def forward(self, events: Events) -> Tensor:
+        """Return the sums after each event, [B, L, D]."""
+        told = self._told(events)
+        length = told.shape[1]
+        gap = torch.arange(length, device=told.device)
+        gap = (gap[:, None] - gap).to(told.dtype)  # [L, L]
+        sums = []
+        for number, speed in enumerate(DECAYS):
+            columns = told[..., self.speed_of == number]
+            fading = torch.where(gap >= 0, speed ** gap.clamp(min=0), 0.0)
+            sums.append(torch.einsum("lm,bmd->bld", fading, columns))
+        return torch.cat(sums, dim=-1)
+
+    def extend(self, sums: Tensor, events: Events) -> Tensor:
+        """Return ``sums`` [B, D] after each row's events."""
+        told = self._told(events)
+        decay = torch.tensor(DECAYS, dtype=told.dtype, device=told.device)[self.speed_of]
+        for index in range(told.shape[1]):
+            real = (index < events.lengths)[:, None]
+            sums = torch.where(real, sums * decay + told[:, index], sums)
+        return sums
+
+    def _told(self, events: Events) -> Tensor:
+        unknown = self.key.num_embeddings - 1
+        of_unit = (events.kind == EventKind.UNIT) | (events.unit >= 0)
+        key = self.key(torch.where(events.unit >= 0, events.unit, unknown))
+        return torch.as_tensor(key * self.answer(events.channel) * of_unit[..., None])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkState:
+    """What the body of a network remembers, and the sums of its memory, [B, D]."""
+
+    body: Any
+    sums: Tensor
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.sums)
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some of the streams."""
+        return type(self)(self.body.select(rows), self.sums[rows])
+
+    def stack(self, others: Sequence[Self]) -> Self:
+        """Return the streams of all the states."""
+        body = self.body.stack([other.body for other in others])
+        return type(self)(body, torch.cat([self.sums, *(other.sums for other in others)]))
+
+
+class Network(nn.Module, ABC):
+    """An autoregressive network over events with heads for the next unit, feedback and value.
+
+    The next-unit head is a distribution over units; the feedback head says how people would answer
+    a given unit. They are two heads with two names: a click probability is not a policy. Beside
+    the body (attention or recurrence) stands a linear memory, wide beside deep.
+
+    Subclasses give ``_read`` (a full causal pass), ``_extend`` (the same, incrementally) and
+    ``_empty`` (the state before any event).
+    """
+
+    kind: str
+
+    def __init__(self, schema: Schema, *, width: int, dropout: float) -> None:
+        """Make the parts all networks share; D is ``width``."""
+        super().__init__()
+        self.schema = schema
+        self.width = width
+        self.embed = EventEmbedding(schema, width)
+        self.memory = Memory(schema, width)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+        self.bias = nn.Parameter(torch.zeros(schema.size))
+        self.value_head = nn.Linear(width, 1)
+        nn.init.zeros_(self.value_head.weight)
+        nn.init.zeros_(self.value_head.bias)
+        self.feedback_head = FeedbackHead(schema, width) if schema.channels else None
+
+    @abstractmethod
+    def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return what is known after each event, [B, L, D], from embedded events [B, L, D]."""
+
+    @abstractmethod
+    def _extend(self, state: Any, x: Tensor, lengths: Tensor) -> tuple[Any, Tensor]:
+        """Return the body's new state and what is known after each row's last event, [B, D]."""
+
+    @abstractmethod
+    def _empty(self, n: int) -> Any:
+        """Return the body's state of ``n`` streams before their START."""
+
+    @abstractmethod
+    def spec(self) -> dict[str, object]:
+        """Return the arguments this network was made with."""
+
+    def start(self, n: int) -> NetworkState:
+        """Return ``n`` streams that have seen their START."""
+        starts = Events.starts(n, self.schema.features).to(self.bias.device)
+        empty = NetworkState(self._empty(n), self.bias.new_zeros(n, self.width))
+        return self._append(empty, starts)[0]
+
+    def step(
+        self, state: NetworkState, events: Events, choices: Choices
+    ) -> tuple[NetworkState, Tensor]:
+        """Append events and score the next unit; see :class:`heedful.policy.Policy`."""
+        state, known = self._append(state, events)
+        return state, choices.apply(self._score(known))
+
+    def forward(self, batch: Batch, need: frozenset[str]) -> Outputs:
+        """Answer ``need`` at the slots of ``batch``, with gradient.
+
+        Logits are computed at the slots only, not at every event: most events choose nothing.
+        """
+        known = self._read(self.dropout(self.embed(batch.events)), batch.events.lengths)
+        known = known + self.dropout(self.memory(batch.events))
+        rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
+        at_units = known[rows[batch.mask], batch.positions[batch.mask]]
+        outputs = Outputs()
+        if "values" in need:
+            slots = batch.slots
+            value = self.value_head(known[rows[slots], batch.positions[slots]])[:, 0]
+            outputs = Outputs(values=scatter(value, slots))
+        if "feedback" in need:
+            predicted = self._feedback(at_units, batch.units[batch.mask])
+            outputs = Outputs(values=outputs.values, feedback=scatter(predicted, batch.mask))
+        if not need & {"logps", "entropy", "logits"}:
+            return outputs
+        logits = batch.choices.apply(self._score(at_units), batch.mask)
+        return outputs_from_logits(logits, batch, need, outputs)
+
+    def _append(self, state: NetworkState, events: Events) -> tuple[NetworkState, Tensor]:
+        body, known = self._extend(state.body, self.dropout(self.embed(events)), events.lengths)
+        sums = self.memory.extend(state.sums, events)
+        return NetworkState(body, sums), known + self.dropout(sums)
+
+    def _feedback(self, known: Tensor, units: Tensor) -> Tensor:
+        if self.feedback_head is None:
+            return known[:, :0]
+        return torch.as_tensor(self.feedback_head(known, self.embed.unit(units), units))
+
+    def _score(self, known: Tensor) -> Tensor:
+        return functional.linear(known, self.embed.unit.weight[:-1], self.bias)
+
+
+class FeedbackHead(nn.Module):
+    """How people would answer a unit, given what is known before it: bilinear, and a small MLP."""
+
+    def __init__(self, schema: Schema, width: int) -> None:
+        """Make one output a channel; the units' own biases start at zero."""
+        super().__init__()
+        n_channels = len(schema.channels)
+        self.bias = nn.Embedding(schema.size + 1, n_channels)
+        nn.init.zeros_(self.bias.weight)
+        self.match = nn.Linear(width, n_channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, n_channels)
+        )
+
+    def forward(self, known: Tensor, unit: Tensor, units: Tensor) -> Tensor:
+        """Return [N, C] from ``known`` [N, D], the units' embeddings [N, D] and indexes [N]."""
+        scale = math.sqrt(unit.shape[-1])
+        deep = self.mlp(torch.cat([known, unit * scale], dim=-1))
+        return torch.as_tensor(self.match(known * unit * scale) + deep + self.bias(units))

@@ -1,0 +1,201 @@
+"""A causal transformer whose key-value cache grows by one column an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from heedful.policy.batch import Schema
+from heedful.policy.network import Network
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyValueState:
+    """Keys and values of every event so far, and what was known after the last.
+
+    Attributes:
+        keys, values: [layers, B, H, L, D/H]; columns from ``lengths`` on are padding.
+        lengths: int64 [B], events seen, START included.
+        last: [B, D].
+    """
+
+    keys: Tensor
+    values: Tensor
+    lengths: Tensor
+    last: Tensor
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.lengths)
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some of the streams, without columns that none of them uses."""
+        lengths = self.lengths[rows]
+        longest = int(lengths.max()) if len(lengths) else 0
+        return type(self)(
+            self.keys[:, rows, :, :longest],
+            self.values[:, rows, :, :longest],
+            lengths,
+            self.last[rows],
+        )
+
+    def stack(self, others: Sequence[Self]) -> Self:
+        """Return the streams of all the states, padded to the longest."""
+        states = [self, *others]
+        longest = max(state.keys.shape[3] for state in states)
+        return type(self)(
+            torch.cat([_widen(state.keys, longest) for state in states], dim=1),
+            torch.cat([_widen(state.values, longest) for state in states], dim=1),
+            torch.cat([state.lengths for state in states]),
+            torch.cat([state.last for state in states]),
+        )
+
+
+def _widen(cache: Tensor, columns: int) -> Tensor:
+    return functional.pad(cache, (0, 0, 0, columns - cache.shape[3]))
+
+
+class Block(nn.Module):
+    """Pre-norm attention with rotary positions, then a feed-forward layer."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        """Make a block of D = ``width`` with ``heads`` heads."""
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys (both rotated) and values, each [B, H, L, D/H]."""
+        rows, length, width = x.shape
+        qkv = self.qkv(self.norm_attention(x)).view(
+            rows, length, 3, self.heads, width // self.heads
+        )
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return rotate(query, positions), rotate(key, positions), value
+
+    def attend(
+        self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Return the block's output [B, L, D]; ``mask`` (True: may look) or plain causal."""
+        mixed = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            is_causal=mask is None,
+            dropout_p=self.dropout.p if self.training else 0.0,
+        )
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return torch.as_tensor(x + self.dropout(self.mlp(self.norm_mlp(x))))
+
+
+def rotate(x: Tensor, positions: Tensor) -> Tensor:
+    """Turn pairs of dimensions by angles proportional to the position (RoPE).
+
+    Source: Su et al., RoFormer, arXiv 2104.09864, equation 15: the product of a rotated query and
+    key depends on their distance only.
+
+    Args:
+        x: [B, H, L, E] with E even.
+        positions: [B, L] or [1, L].
+    """
+    half = x.shape[-1] // 2
+    frequency = 10_000.0 ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
+    angle = positions[:, None, :, None].to(x.dtype) * frequency
+    sine, cosine = angle.sin(), angle.cos()
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
+class Transformer(Network):
+    """A pre-norm causal transformer over events."""
+
+    kind = "transformer"
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        """Make a network of D = ``width``.
+
+        Raises:
+            ValueError: ``width`` does not split into ``heads`` of an even number of dimensions.
+        """
+        if width % (2 * heads):
+            raise ValueError(f"width {width} must be a multiple of 2 * heads = {2 * heads}")
+        super().__init__(schema, width=width, dropout=dropout)
+        self.heads, self.layers = heads, layers
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+
+    def spec(self) -> dict[str, object]:
+        """Return the arguments this network was made with."""
+        return {
+            "kind": self.kind,
+            "schema": self.schema.to_dict(),
+            "width": self.width,
+            "layers": self.layers,
+            "heads": self.heads,
+            "dropout": self.dropout.p,
+        }
+
+    def _empty(self, n: int) -> KeyValueState:
+        cache = self.bias.new_empty(self.layers, n, self.heads, 0, self.width // self.heads)
+        lengths = torch.zeros(n, dtype=torch.int64, device=cache.device)
+        return KeyValueState(cache, cache, lengths, self.bias.new_zeros(n, self.width))
+
+    def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            query, key, value = block.project(x, positions)
+            x = block.attend(x, query, key, value, None)
+        return torch.as_tensor(self.norm(x))
+
+    def _extend(
+        self, state: KeyValueState, x: Tensor, lengths: Tensor
+    ) -> tuple[KeyValueState, Tensor]:
+        if x.shape[1] == 0 or not bool(lengths.any()):
+            return state, state.last
+        total = state.lengths + lengths
+        columns = max(int(total.max()), state.keys.shape[3])
+        offset = torch.arange(x.shape[1], device=x.device)[None]
+        positions = state.lengths[:, None] + offset  # [B, L]
+        real = offset < lengths[:, None]
+        mask = torch.arange(columns, device=x.device) <= positions[..., None]  # [B, L, columns]
+        place = (torch.nonzero(real)[:, 0], positions[real])
+        all_keys, all_values = [], []
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            query, key, value = block.project(x, positions)
+            keys = _write(_widen(state.keys[index][None], columns)[0], key, place, real)
+            values = _write(_widen(state.values[index][None], columns)[0], value, place, real)
+            x = block.attend(x, query, keys, values, mask[:, None])
+            all_keys.append(keys)
+            all_values.append(values)
+        known = self.norm(x[torch.arange(len(x)), (lengths - 1).clamp(min=0)])
+        last = torch.where((lengths > 0)[:, None], known, state.last)
+        return KeyValueState(torch.stack(all_keys), torch.stack(all_values), total, last), last
+
+
+def _write(cache: Tensor, new: Tensor, place: tuple[Tensor, Tensor], real: Tensor) -> Tensor:
+    """Return a copy of ``cache`` [B, H, C, E] with the real columns of ``new`` put in place."""
+    cache = cache.clone()
+    cache[place[0], :, place[1]] = new.transpose(1, 2)[real]
+    return cache

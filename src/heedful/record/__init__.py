@@ -1,0 +1,41 @@
+"""What happened: decisions, the feedback people gave to them, and the ends of episodes.
+
+Standard library only. Every record is a frozen dataclass that checks itself when it is made, so
+that nothing unsound can reach the log by any door.
+"""
+
+from heedful.record.choices import ALL, ChoiceSet
+from heedful.record.decision import UNKNOWN, Context, Decision, Unknown
+from heedful.record.errors import RecordError
+from heedful.record.feedback import (
+    ALL_UNITS,
+    End,
+    Feedback,
+    Kind,
+    Outcome,
+    Preference,
+    Span,
+    Value,
+)
+from heedful.record.ids import content_id, mint_id, pseudonym
+
+__all__ = [
+    "ALL",
+    "ALL_UNITS",
+    "UNKNOWN",
+    "ChoiceSet",
+    "Context",
+    "Decision",
+    "End",
+    "Feedback",
+    "Kind",
+    "Outcome",
+    "Preference",
+    "RecordError",
+    "Span",
+    "Unknown",
+    "Value",
+    "content_id",
+    "mint_id",
+    "pseudonym",
+]

@@ -1,0 +1,39 @@
+"""How it meets people: decisions and feedback, from Python and over HTTP.
+
+`service` is the door and `requests` what passes through it. Behind it: `inbox`, the queue;
+`engine`, a turn from the queue to the log; `draw`, batches of decisions; `answers`, what was
+answered before; `sessions` and `history`, what is remembered of subjects; `policies`, which version
+decides for whom. In front of it: `app`, `bodies`, `guard`, `keys`, `run`. Beside it: `metrics`,
+`logs`.
+"""
+
+from heedful.serve.app import create_app
+from heedful.serve.keys import Key, Keys, KeysError, Role
+from heedful.serve.policies import with_floor
+from heedful.serve.requests import (
+    DecisionAnswer,
+    DecisionRequest,
+    EndRequest,
+    FeedbackRequest,
+    ServiceError,
+)
+from heedful.serve.run import run
+from heedful.serve.service import Deciding, Limits, Service
+
+__all__ = [
+    "Deciding",
+    "DecisionAnswer",
+    "DecisionRequest",
+    "EndRequest",
+    "FeedbackRequest",
+    "Key",
+    "Keys",
+    "KeysError",
+    "Limits",
+    "Role",
+    "Service",
+    "ServiceError",
+    "create_app",
+    "run",
+    "with_floor",
+]

@@ -1,0 +1,140 @@
+"""The service over HTTP: JSON in, JSON out, and 2xx only for what is on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from heedful.config import Serve
+from heedful.serve import bodies
+from heedful.serve.guard import Guard
+from heedful.serve.keys import Keys
+from heedful.serve.requests import ServiceError
+from heedful.serve.service import Service
+from heedful.store import StoreError
+
+BODY_SECONDS = 10.0
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_app(service: Service, keys: Keys, options: Serve | None = None) -> FastAPI:
+    """Return the ASGI application.
+
+    ======================  ===================================================================
+    ``POST /v1/decisions``  one request or an array: decisions
+    ``POST /v1/feedback``   one row or an array: receipts
+    ``POST /v1/ends``       one row or an array: receipts
+    ``GET /v1/policy``      who decides now
+    ``GET /metrics``        Prometheus' text, for keys with the role admin
+    ``GET /health``         whether it runs, for anybody
+    ======================  ===================================================================
+
+    An array is answered by an array, each row with a ``code`` of its own; its status is 200, or 207
+    where some code differs. Every route but ``/health`` needs ``Authorization: Bearer KEY``. There
+    is no page of documentation: FastAPI's loads scripts from elsewhere.
+
+    Args:
+        service: stays the caller's to close.
+        keys: who may ask.
+        options: the table ``[serve]`` of heedful.toml.
+    """
+    limit = (options or Serve()).body_limit
+    app = FastAPI(title="heedful", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(ServiceError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(StoreError, _on_store_error)
+    _add_rows(app, service)
+    _add_views(app, service)
+    app.add_middleware(Guard, keys=keys, body_limit=limit, metrics=service.metrics)
+    return app
+
+
+def _add_rows(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/decisions")
+    async def decisions(request: Request) -> Response:
+        return await _rows(request, service, bodies.DecisionBody, bodies.decision_json)
+
+    @app.post("/v1/feedback")
+    async def feedback(request: Request) -> Response:
+        return await _rows(request, service, bodies.FeedbackBody, bodies.receipt_json)
+
+    @app.post("/v1/ends")
+    async def ends(request: Request) -> Response:
+        return await _rows(request, service, bodies.EndBody, bodies.receipt_json)
+
+
+def _add_views(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/policy")
+    async def policy() -> Response:
+        now = service.deciding()
+        trial = None if now.trial is None else {"policy": now.trial, "share": now.share}
+        return _json(200, {"live": now.live, "units": now.units, "trial": trial})
+
+    @app.get("/health")
+    async def health() -> Response:
+        well = service.healthy()
+        ready = service.deciding().live is not None
+        return _json(200 if well else 503, {"status": "ok" if well else "failing", "ready": ready})
+
+    @app.get("/metrics")
+    def metrics() -> Response:  # in a worker thread: it counts rows of the log
+        return Response(service.metrics.text(), media_type=METRICS_TYPE)
+
+
+async def _rows(
+    request: Request, service: Service, model: type[bodies.Body], reply: bodies.Reply
+) -> Response:
+    """Hand the rows of a body to the service and answer when they are in the log."""
+    parsed = bodies.parse(await _body(request))
+    rows = parsed if isinstance(parsed, list) else [parsed]
+    requests = [bodies.read(row, model) for row in rows]
+    sound = [row for row in requests if not isinstance(row, ServiceError)]
+    answered: list[Any] = await asyncio.wrap_future(service.submit(sound))
+    left = iter(answered)
+    results = [row if isinstance(row, ServiceError) else next(left) for row in requests]
+    replies = [reply(row, result) for row, result in zip(requests, results, strict=True)]
+    if isinstance(parsed, list):
+        return _json(*bodies.many(replies))
+    return _json(*replies[0], headers=_retry(results[0]))
+
+
+async def _body(request: Request) -> bytes:
+    """Read a body whose sender may be slow, or may have gone."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.body()
+    except TimeoutError:
+        raise HTTPException(408, f"a body must arrive within {BODY_SECONDS:.0f} seconds") from None
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return _json(*bodies.error_json(error), headers=_retry(error))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = {"reason": "http", "message": str(error.detail)}
+    return _json(error.status_code, {"error": said}, headers=error.headers)
+
+
+async def _on_store_error(request: Request, error: Exception) -> Response:
+    unavailable = ServiceError("unavailable", "the log cannot be read now", retry_after=5.0)
+    return await _on_error(request, unavailable)
+
+
+def _retry(error: object) -> Mapping[str, str] | None:
+    if isinstance(error, ServiceError) and error.retry_after is not None:
+        return {"Retry-After": f"{error.retry_after:.0f}"}
+    return None
+
+
+def _json(status: int, content: object, headers: Mapping[str, str] | None = None) -> Response:
+    """Return ASCII JSON: text that UTF-8 cannot carry must not break an error about itself."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return Response(text, status, dict(headers or {}), "application/json")

@@ -1,0 +1,135 @@
+"""Which policy decides for whom: follows the registry while the service runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from heedful.contract import Domain
+from heedful.policy import Floor, Loaded, Mask, Policy, Vocabulary
+from heedful.serve.logs import event
+from heedful.store import StoreError
+from heedful.store.registry import Registry, Trial, assigned
+
+Load = Callable[[Path], Loaded]
+
+RETRY_SECONDS = 10.0
+NO_POLICY = "no live policy: train one and promote it"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A policy version in memory, ready to decide.
+
+    Attributes:
+        version: its name, as it stands in the log's decisions.
+        policy: in evaluation mode, exploration included.
+        vocabulary: the units behind its logits.
+        digest: the vocabulary's.
+    """
+
+    version: str
+    policy: Policy
+    vocabulary: Vocabulary
+    digest: str
+
+
+def with_floor(policy: Policy, share: float) -> Policy:
+    """Return ``policy`` with exploration: a :class:`~heedful.policy.Floor` where it has none yet.
+
+    A policy that brings a floor of its own keeps it. Rules of the house (:class:`Mask`) around the
+    policy stay outside of the floor, so that nothing explores what they forbid.
+
+    Raises:
+        ValueError: a mask stands inside another wrapper, where no floor can go beneath it.
+    """
+    if isinstance(policy, Mask):
+        return Mask(with_floor(policy.inner, share), forbidden=policy.indexes)
+    modules = getattr(policy, "modules", tuple)
+    if any(isinstance(module, Floor) for module in modules()):
+        return policy
+    return Floor(policy, share=share).eval()
+
+
+class Policies:
+    """The live version and the one on trial, one object in memory for each.
+
+    A version that cannot be loaded (a damaged file, another domain's feedback) is never served: the
+    one before goes on, and loading is tried again after a while or when the registry changes.
+
+    Attributes:
+        live: the live version.
+        trial: the trial that is under way.
+        candidate: the version on trial, where it could be loaded.
+        absence: what to say to those for whom nothing decides.
+    """
+
+    def __init__(self, registry: Registry, domain: Domain, *, load: Load, floor: float) -> None:
+        """Follow ``registry``; ``floor`` is the share of exploration."""
+        self._registry, self._domain, self._load, self._floor = registry, domain, load, floor
+        self._generation = -1
+        self._retry_at = float("inf")
+        self._loaded: dict[str, Served] = {}
+        self.live: Served | None = None
+        self.trial: Trial | None = None
+        self.candidate: Served | None = None
+        self.absence = NO_POLICY
+
+    def refresh(self) -> None:
+        """Take over what changed in the registry; cheap where nothing did."""
+        try:
+            generation = self._registry.generation()
+            if generation == self._generation and time.monotonic() < self._retry_at:
+                return
+            live, trial = self._registry.live(), self._registry.trial()
+        except StoreError as error:
+            event("registry_unreadable", level=logging.WARNING, error=type(error).__name__)
+            return
+        self._generation, self._retry_at = generation, float("inf")
+        if live is not None:
+            self.live = self._get(live.name) or self.live
+            self.absence = (
+                f"the live policy {live.name} could not be loaded: see the service's log, restore "
+                "the files, or roll back"
+            )
+        self.trial = trial
+        self.candidate = self._get(trial.candidate) if trial is not None else None
+        kept = {served.version for served in (self.live, self.candidate) if served is not None}
+        self._loaded = {version: self._loaded[version] for version in kept}
+
+    def of(self, subject: str) -> Served | None:
+        """Return what decides for ``subject``; ``None`` where nothing is live.
+
+        As long as a trial lasts, a subject always gets the same of the two versions.
+        """
+        if self.trial is not None and self.candidate is not None and assigned(self.trial, subject):
+            return self.candidate
+        return self.live
+
+    def _get(self, version: str) -> Served | None:
+        if version in self._loaded:
+            return self._loaded[version]
+        try:
+            served = self._read(version)
+        except Exception as error:  # whatever a third-party policy raises, the last one serves on
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            event("policy_refused", level=logging.ERROR, policy=version, error=str(error))
+            return None
+        event("policy_loaded", policy=version, units=len(served.vocabulary))
+        self._loaded[version] = served
+        return served
+
+    def _read(self, version: str) -> Served:
+        loaded = self._load(self._registry.folder(version))
+        expected = self._domain.schema(loaded.vocabulary)
+        if loaded.policy.schema != expected:
+            raise ValueError(
+                f"policy {version} reads other events than the domain {self._domain.name} offers "
+                "(feedback channels, numbers of the context): restore the domain's options, or "
+                "train a policy under the new ones"
+            )
+        policy = with_floor(loaded.policy, self._floor)
+        return Served(version, policy, loaded.vocabulary, loaded.vocabulary.digest())

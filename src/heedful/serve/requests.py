@@ -1,0 +1,177 @@
+"""What people's clients ask for and what they are told: requests, answers, errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from heedful.record import ALL_UNITS, Context, Kind, RecordError, Value, mint_id
+from heedful.record.decision import encode_context
+from heedful.record.errors import check_id, check_number
+from heedful.record.feedback import check_value
+
+Reason = Literal[
+    "invalid", "conflict", "nothing_to_choose", "too_many", "busy", "unavailable", "failed"
+]
+
+
+class ServiceError(Exception):
+    """A request that was not served; nothing of it is in the log.
+
+    Attributes:
+        reason: ``invalid``: it cannot be understood; ``conflict``: it contradicts an earlier one;
+            ``nothing_to_choose``: everything is forbidden; ``too_many``: more rows than one request
+            may have; ``busy``: the queue is full; ``unavailable``: no live policy, or the log
+            cannot be written; ``failed``: a fault of the service.
+        retry_after: seconds after which the same request may succeed, or ``None``.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRequest:
+    """Ask for a decision. The user is enough: the service keeps the history.
+
+    Attributes:
+        user: the raw user id; only its pseudonym goes further than this.
+        context: small features as they are now.
+        choices: what the domain may need to know beside the context to say what is possible, as a
+            rule ``allowed`` and ``forbidden``, lists of unit ids.
+        session: a name for the session, conversation or match; by default the user's last one, or
+            a new one after a silence.
+        length: the longest decision that is wanted, in units; by default the workspace's.
+        idempotency_key: the same key with the same request gets the same answer.
+    """
+
+    user: str
+    context: Context = field(default_factory=dict)
+    choices: Mapping[str, object] = field(default_factory=dict)
+    session: str | None = None
+    length: int | None = None
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be served or kept.
+
+        Raises:
+            RecordError: names the field, the problem and the remedy.
+        """
+        check_id("user", self.user)
+        encode_context(self.context)
+        for name in ("session", "idempotency_key"):
+            if getattr(self, name) is not None:
+                check_id(name, getattr(self, name))
+        if self.length is not None:
+            whole = isinstance(self.length, int) and not isinstance(self.length, bool)
+            if not whole or self.length < 1:
+                raise RecordError("length", f"is {self.length!r}", "ask for at least 1 unit")
+
+    def fingerprint(self) -> bytes:
+        """Return a hash of all but the key: equal requests, equal fingerprints."""
+        body = (encode_context(self.context), dict(self.choices), self.session, self.length)
+        text = json.dumps(body, sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionAnswer:
+    """A decision that is in the log.
+
+    Attributes:
+        id: names it in feedback.
+        units: what was chosen, in order.
+        logps: natural log-probability of each unit given those before it.
+        policy: the version that chose.
+        session: what it was called in the request, or the id of the one that goes on or began.
+        unknown: units named in the request's choices that the policy has never heard of.
+    """
+
+    id: str
+    units: tuple[str, ...]
+    logps: tuple[float, ...]
+    policy: str
+    session: str
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def propensities(self) -> tuple[float, ...]:
+        """Return the probabilities: ``exp(logps)``."""
+        return tuple(math.exp(logp) for logp in self.logps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackRequest:
+    """Tell what somebody said about a decision.
+
+    Attributes:
+        decision: its id.
+        kind: what sort of thing was said.
+        value: what was said; ``None`` only where ``retracts`` is given.
+        unit: the position in the decision that is meant, from 0, or ``ALL_UNITS``.
+        id: the client's idempotency key; without one a repetition cannot be recognised.
+        user: who said it, a raw id; by default whom the decision was made for.
+        given_at: when it was said, seconds since the epoch; by default when it arrives.
+        retracts: the id of earlier feedback that is taken back.
+    """
+
+    decision: str
+    kind: Kind
+    value: Value | None = None
+    unit: int = ALL_UNITS
+    id: str = field(default_factory=mint_id)
+    user: str | None = None
+    given_at: float | None = None
+    retracts: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be true or cannot be kept.
+
+        Raises:
+            RecordError: names the field, the problem and the remedy.
+        """
+        check_id("decision", self.decision)
+        check_id("id", self.id)
+        if self.user is not None:
+            check_id("user", self.user)
+        if self.given_at is not None:
+            check_number("given_at", self.given_at)
+        if self.retracts is None:
+            check_value(self.kind, self.value)
+        else:
+            check_id("retracts", self.retracts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRequest:
+    """Tell that a session is over; telling it twice is harmless.
+
+    Attributes:
+        user: whose session, a raw id.
+        session: its name; by default the user's last one.
+        terminated: whether it came to its own end, or was cut off.
+        context: the final observation where there is one.
+    """
+
+    user: str
+    session: str | None = None
+    terminated: bool = True
+    context: Context = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be kept.
+
+        Raises:
+            RecordError: names the field, the problem and the remedy.
+        """
+        check_id("user", self.user)
+        if self.session is not None:
+            check_id("session", self.session)
+        encode_context(self.context)

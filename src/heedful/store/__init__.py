@@ -1,0 +1,39 @@
+"""Where it stays: the log of decisions and feedback in SQLite, and its snapshots as columns."""
+
+from heedful.store.columns import ChoiceTable, NameTable, Texts
+from heedful.store.doctor import Check
+from heedful.store.errors import StoreError
+from heedful.store.importing import (
+    ImportRefusedError,
+    ImportReport,
+    Mapping,
+    Problem,
+    import_file,
+)
+from heedful.store.log import Counts, Log
+from heedful.store.memory import Record
+from heedful.store.receipts import Receipt
+from heedful.store.snapshot import Snapshot
+from heedful.store.tables import Decisions, Ends, Feedbacks, Names
+
+__all__ = [
+    "Check",
+    "ChoiceTable",
+    "Counts",
+    "Decisions",
+    "Ends",
+    "Feedbacks",
+    "ImportRefusedError",
+    "ImportReport",
+    "Log",
+    "Mapping",
+    "NameTable",
+    "Names",
+    "Problem",
+    "Receipt",
+    "Record",
+    "Snapshot",
+    "StoreError",
+    "Texts",
+    "import_file",
+]

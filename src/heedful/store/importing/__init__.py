@@ -1,0 +1,7 @@
+"""Files that other people's systems wrote, into the log."""
+
+from heedful.store.importing.mapping import Mapping
+from heedful.store.importing.report import ImportRefusedError, ImportReport, Problem
+from heedful.store.importing.run import Progress, import_file
+
+__all__ = ["ImportRefusedError", "ImportReport", "Mapping", "Problem", "Progress", "import_file"]

@@ -1,0 +1,41 @@
+"""The registry of policy versions: cards, manifests, states, trials and the audit.
+
+`registry` is the door. `card` says what a version is made of and `provenance` fills in code and
+environment; `manifest`, `folders` and `drafts` keep the files; `database`, `version`, `ledger`,
+`trial` and `audit` keep what is known about them.
+"""
+
+from heedful.store.registry.audit import AuditEntry
+from heedful.store.registry.card import Card, Code, Data, Environment
+from heedful.store.registry.drafts import Draft
+from heedful.store.registry.errors import (
+    Fault,
+    ManifestError,
+    RegistryBusyError,
+    RegistryError,
+)
+from heedful.store.registry.provenance import current_code, current_environment
+from heedful.store.registry.registry import Registry
+from heedful.store.registry.trial import Outcome, Trial, assigned
+from heedful.store.registry.version import State, Version
+
+__all__ = [
+    "AuditEntry",
+    "Card",
+    "Code",
+    "Data",
+    "Draft",
+    "Environment",
+    "Fault",
+    "ManifestError",
+    "Outcome",
+    "Registry",
+    "RegistryBusyError",
+    "RegistryError",
+    "State",
+    "Trial",
+    "Version",
+    "assigned",
+    "current_code",
+    "current_environment",
+]

@@ -1,0 +1,330 @@
+"""The registry of policy versions: which exist, which one is live, who decided it and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from heedful.store.registry import audit, drafts, folders, ledger, trial
+from heedful.store.registry.audit import AuditEntry, Reason
+from heedful.store.registry.card import Card, Json
+from heedful.store.registry.database import Database, integrity
+from heedful.store.registry.errors import ManifestError, RegistryBusyError, RegistryError
+from heedful.store.registry.trial import Outcome, Trial
+from heedful.store.registry.version import Version, name_of, number_of
+
+FILE_NAME = "registry.db"
+FOLDER_NAME = "policies"
+
+Evidence = Mapping[str, Json] | None
+
+
+class Registry:
+    """The versions in ``policies/`` and, in ``registry.db``, their states, trials and audit.
+
+    Every change is one short transaction that several processes may attempt at once; a change that
+    returned is on the disk, and one that raised or was killed happened whole or not at all. From
+    the first promotion on exactly one version is live at every instant.
+    """
+
+    def __init__(self, policies: Path, database: Database) -> None:
+        self._policies = policies
+        self._database = database
+
+    @classmethod
+    def open(cls, workspace: str | Path, *, timeout: float = 10.0) -> Self:
+        """Open the registry of a workspace, making it if need be, and tidy up after crashes.
+
+        Args:
+            workspace: the folder.
+            timeout: how long to wait for another process's change, in seconds.
+
+        Raises:
+            RegistryError: it cannot be read, is damaged, or was made by a newer heedful.
+        """
+        policies = Path(workspace) / FOLDER_NAME
+        with _explained(policies):
+            policies.mkdir(exist_ok=True)
+        database = Database(Path(workspace) / FILE_NAME, timeout=timeout)
+        try:
+            with _explained(policies):
+                drafts.recover(policies, database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(policies, database)
+
+    def close(self) -> None:
+        """Close the database; closing twice is harmless."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the database."""
+        self.close()
+
+    def versions(self) -> list[Version]:
+        """Return all versions in the order of their numbers."""
+        return self._database.read(ledger.versions)
+
+    def version(self, name: str) -> Version:
+        """Return one version.
+
+        Raises:
+            RegistryError: there is none of this name.
+        """
+        return self._database.read(partial(ledger.find, number=number_of(name)))
+
+    def live(self) -> Version | None:
+        """Return the version that decides, ``None`` before the first promotion."""
+        return self._database.read(ledger.live)
+
+    def audit(self) -> list[AuditEntry]:
+        """Return every change, oldest first."""
+        return self._database.read(audit.entries)
+
+    def generation(self) -> int:
+        """Return a number that rises with every change by any process; cheap to ask."""
+        return self._database.read(audit.last)
+
+    def folder(self, name: str) -> Path:
+        """Return a version's folder, after :meth:`verify`: ask it before anything is loaded."""
+        self.verify(name)
+        return self._policies / name
+
+    def card(self, name: str) -> Card:
+        """Return a version's card.
+
+        Raises:
+            ManifestError: the card or the manifest is not what was registered.
+        """
+        self._verify(name, only=folders.CARD)
+        return folders.read_card(self._policies / name)
+
+    def verify(self, name: str) -> None:
+        """Check every file of a version against its manifest, and the manifest itself.
+
+        Raises:
+            ManifestError: names each file that is missing, cut, changed or extra, what was
+                expected, what was found, and the remedy.
+            RegistryError: there is no such version.
+        """
+        self._verify(name)
+
+    def check(self) -> list[str]:
+        """Return all that is wrong, in words: with the database, with versions, with strays."""
+        problems = self._database.read(integrity)
+        known = self.versions()
+        for version in known:
+            try:
+                self.verify(version.name)
+            except RegistryError as error:
+                problems.append(str(error))
+        for number in sorted(set(folders.numbers(self._policies)) - {v.number for v in known}):
+            path = self._policies / name_of(number)
+            problems.append(f"{path}: not registered; look at it and move it away")
+        return problems
+
+    @contextmanager
+    def new(self, card: Card, *, by: str = "heedful") -> Iterator[drafts.Draft]:
+        """Register what is saved inside the ``with`` block as a candidate.
+
+        An exception removes the draft. The draft of a process that was killed goes when the
+        registry is next opened, or asked for a new version. ``card.number`` is filled in.
+
+        Raises:
+            RegistryError: the parent does not exist, nothing was saved, or the disk is full.
+        """
+        reason = Reason(by=by, why=f"{card.step}, {card.kind}", evidence={"recipe": card.recipe()})
+        if card.parent is not None:
+            self.version(card.parent)
+        with _explained(self._policies):
+            drafts.recover(self._policies, self._database)
+        with drafts.drafted(self._policies, self._database) as draft:
+            yield draft
+            with _explained(draft.folder):
+                draft.became(drafts.register(draft.folder, card, self._database, reason))
+
+    def promote(self, name: str, *, by: str, why: str, evidence: Evidence = None) -> Version:
+        """Make a candidate, or a retired version, the live one; the live one retires.
+
+        Raises:
+            ManifestError: the version is damaged.
+            RegistryError: it is live or refused, or a trial is open, which must be ended first.
+        """
+        reason = Reason(by=by, why=why, evidence=evidence or {})
+        self.verify(name)
+        with self._database.transaction() as connection:
+            trial.require_none(connection)
+            ledger.require(connection, number_of(name), "candidate", "retired")
+            ledger.go_live(connection, number_of(name), reason)
+            return ledger.find(connection, number_of(name))
+
+    def refuse(self, name: str, *, by: str, why: str, evidence: Evidence = None) -> Version:
+        """Refuse a candidate for good.
+
+        Raises:
+            RegistryError: it is no candidate; one on trial is refused by :meth:`end_trial`.
+        """
+        reason = Reason(by=by, why=why, evidence=evidence or {})
+        with self._database.transaction() as connection:
+            ledger.require(connection, number_of(name), "candidate")
+            ledger.refuse(connection, number_of(name), reason)
+            return ledger.find(connection, number_of(name))
+
+    def rollback(self, *, by: str, why: str, evidence: Evidence = None) -> Version:
+        """Return to the version that was live before; again, and it goes one further back.
+
+        An open trial is stopped in the same transaction: its baseline is gone.
+
+        Raises:
+            ManifestError: the version to return to is damaged; promote another one.
+            RegistryError: none was live before.
+        """
+        reason = Reason(by=by, why=why, evidence=evidence or {})
+        target, _ = seen = self._database.read(ledger.last_two)
+        self.verify(name_of(target))
+        with self._database.transaction() as connection:
+            if ledger.last_two(connection) != seen:
+                raise RegistryBusyError("another process promoted or rolled back just now")
+            under_way = trial.current(connection)
+            if under_way is not None:
+                trial.end(connection, under_way, "stopped", reason)
+            ledger.step_back(connection, target, reason)
+            return ledger.find(connection, target)
+
+    def judged(self) -> int:
+        """Return how many judgements of candidates were ever begun: the next one's k is one more.
+
+        Candidates share one alpha; the k-th may spend 6 alpha / (pi k)^2 of it.
+        """
+        return self._database.read(trial.judged)
+
+    def judge(self, name: str, *, by: str, why: str) -> int:
+        """Count a judgement that needs no trial, before its first look at the data.
+
+        Returns:
+            Its k.
+
+        Raises:
+            RegistryError: it is no candidate.
+        """
+        with self._database.transaction() as connection:
+            ledger.require(connection, number_of(name), "candidate")
+            k = trial.judge(connection, number_of(name))
+            reason = Reason(by=by, why=why, evidence={"k": k})
+            audit.record(connection, "judged", number_of(name), reason)
+        return k
+
+    def begin_trial(
+        self,
+        candidate: str,
+        share: float,
+        *,
+        salt: str,
+        watermark: int,
+        k: int,
+        alpha: float,
+        by: str,
+    ) -> Trial:
+        """Let a candidate decide for a share of the subjects; at most one trial is open.
+
+        Args:
+            candidate: a version in the state candidate.
+            share: probability of the candidate, inside (0, 1).
+            salt: never used before, so that no two trials assign alike.
+            watermark: the log's at this moment; only later decisions count.
+            k: ``judged() + 1``; the trial counts as the k-th judgement.
+            alpha: what the k-th judgement may spend, inside (0, 1).
+            by: who begins it.
+
+        Raises:
+            ManifestError: the candidate is damaged.
+            RegistryError: a trial is open, nothing is live, or an argument is out of bounds.
+        """
+        trial.check_bounds(share, salt, watermark, alpha)
+        about: dict[str, Json] = {"k": k, "share": share, "alpha": alpha, "watermark": watermark}
+        reason = Reason(by=by, why="a randomised comparison with the live version", evidence=about)
+        self.verify(candidate)
+        with self._database.transaction() as connection:
+            trial.require_none(connection)
+            ledger.require(connection, number_of(candidate), "candidate")
+            baseline = ledger.live(connection)
+            if baseline is None:
+                raise RegistryError("no version is live to compare with; promote a first one")
+            begun = Trial(
+                k=k,
+                candidate=candidate,
+                baseline=baseline.name,
+                share=share,
+                salt=salt,
+                watermark=watermark,
+                alpha=alpha,
+                begun_at=time.time(),
+                begun_by=by,
+            )
+            trial.begin(connection, begun, reason)
+        return begun
+
+    def trial(self) -> Trial | None:
+        """Return the trial that is under way."""
+        return self._database.read(trial.current)
+
+    def trials(self) -> list[Trial]:
+        """Return every trial, oldest first."""
+        return self._database.read(trial.every)
+
+    def end_trial(
+        self, outcome: Outcome, *, by: str, why: str, evidence: Evidence = None
+    ) -> Version:
+        """End the open trial and promote, refuse or keep its candidate, in one transaction.
+
+        Args:
+            outcome: "promoted", "refused", or "stopped" without a verdict: a candidate again.
+            by: who ended it.
+            why: the verdict in words.
+            evidence: the verdict in figures.
+
+        Returns:
+            The candidate in its new state.
+
+        Raises:
+            ManifestError: it is to be promoted and is damaged.
+            RegistryError: no trial is open.
+        """
+        reason = Reason(by=by, why=why, evidence=evidence or {})
+        under_way = self.trial()
+        if under_way is None:
+            raise RegistryError("no trial is open; begin one first")
+        if outcome == "promoted":
+            self.verify(under_way.candidate)
+        with self._database.transaction() as connection:
+            if trial.current(connection) != under_way:
+                raise RegistryBusyError("another process ended the trial just now")
+            trial.end(connection, under_way, outcome, reason)
+            return ledger.find(connection, number_of(under_way.candidate))
+
+    def _verify(self, name: str, *, only: str | None = None) -> None:
+        number = self.version(name).number
+        digest = self._database.read(partial(ledger.manifest_of, number=number))
+        with _explained(self._policies / name):
+            found = folders.faults(self._policies / name, digest, only=only)
+        if found:
+            raise ManifestError(name, found)
+
+
+@contextmanager
+def _explained(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problem = f"{error.filename or place}: {error.strerror or error}"
+        remedy = "look at the disk's free space and at who may write there"
+        raise RegistryError(f"{problem}; {remedy}") from error

@@ -1,0 +1,411 @@
+"""A folder that holds all of one application: configuration, log, policies and runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from heedful.config import FILE_NAME, Config, ConfigError, Problem, load, template
+from heedful.contract import Domain
+from heedful.evaluate import OffPolicyEstimate, Verdict
+from heedful.loop import deploy, steps
+from heedful.loop.assess import Ranking, ranking
+from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
+from heedful.loop.progress import Reporter, Silent
+from heedful.loop.turn import Turn, turn
+from heedful.policy import load as load_policy
+from heedful.store.importing import ImportReport, import_file
+from heedful.store.importing import Mapping as Columns
+from heedful.store.log import Log
+from heedful.store.registry import Registry, Trial, Version
+
+if TYPE_CHECKING:
+    from heedful.serve import Service
+
+SECRET, LOG, RUNS = "secret.key", "log.db", "runs"
+GROUP = "heedful.domains"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is known of a version's worth.
+
+    Attributes:
+        policy: its name.
+        ranking: held-out ranking metrics, ``None`` where nothing was held out.
+        value: estimated reward per decision from the live version's fresh rows, by estimator, and
+            under ``"live"`` what it earned there itself; ``None`` where there are no such rows,
+            with the reason in ``why_no_value``.
+        verdict: the gate's; of the randomised trial where one is open for it, else from the log's
+            probabilities; ``None`` where there are no fresh rows.
+        source: where the verdict's evidence comes from.
+    """
+
+    policy: str
+    ranking: Ranking | None
+    value: Mapping[str, OffPolicyEstimate] | None
+    why_no_value: str
+    verdict: Verdict | None
+    source: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON."""
+        value: dict[str, object] = {"why_not": self.why_no_value}
+        if self.value is not None:
+            value = {
+                name: {f: float(getattr(e, f)) for f in ("value", "standard_error", "ess", "n")}
+                for name, e in self.value.items()
+            }
+        gate = {"source": self.source} | ({} if self.verdict is None else self.verdict.to_dict())
+        found = None if self.ranking is None else self.ranking.to_dict()
+        return {"policy": self.policy, "ranking": found, "value": value, "gate": gate}
+
+
+class Workspace:
+    """One application's folder. Each method is one verb of the command.
+
+    Use as a context manager, or call :meth:`close`.
+    """
+
+    def __init__(self, folder: Path, config: Config, domain: Domain) -> None:
+        """Use :meth:`open` or :meth:`create`."""
+        self.folder, self.config, self.domain = folder, config, domain
+        self.clock: Callable[[], float] = time.time
+        self.reporter: Callable[[str], Reporter] = lambda _title: Silent()
+        self._writer: Log | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, overrides: Mapping[str, object] | None = None) -> Self:
+        """Open the workspace at ``path``; ``overrides`` are flags by ``section.key``.
+
+        Raises:
+            ConfigError: no heedful.toml there, an error in it, or an unknown domain.
+        """
+        folder = Path(path)
+        config = load(folder, overrides)
+        return cls(folder, config, find_domain(config, folder))
+
+    @classmethod
+    def create(
+        cls, path: str | Path, *, domain: str = "recommendation", settings: str | None = None
+    ) -> Self:
+        """Make a workspace: a documented heedful.toml, an empty log, and a secret of its own.
+
+        Raises:
+            ConfigError: no such domain is installed; nothing was made.
+            FileExistsError: there is a heedful.toml already; it is left as it is.
+        """
+        folder = Path(path)
+        _installed(domain, source="a new workspace")
+        if (folder / FILE_NAME).exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / FILE_NAME))
+        folder.mkdir(parents=True, exist_ok=True)
+        _make_secret(folder / SECRET)  # before the file that makes the folder a workspace
+        with (folder / FILE_NAME).open("x", encoding="utf-8") as out:
+            out.write(template(domain) if settings is None else settings)
+        with cls.open(folder) as workspace, workspace.writing():
+            return cls(folder, workspace.config, workspace.domain)
+
+    @property
+    def key(self) -> bytes:
+        """The secret that turns user ids into pseudonyms."""
+        return bytes.fromhex((self.folder / SECRET).read_text().strip())
+
+    @property
+    def log(self) -> Log:
+        """The log: this workspace's writer where it has one, else a reader."""
+        return self._writer if self._writer is not None else self._reader
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The versions, their states, trials and the audit."""
+        return Registry.open(self.folder)
+
+    @contextmanager
+    def writing(self) -> Iterator[Log]:
+        """Become the log's one writer for a while.
+
+        Raises:
+            StoreError: another process is.
+        """
+        if self._writer is not None:
+            yield self._writer
+            return
+        with Log.open(self.folder / LOG, write=True) as self._writer:
+            try:
+                yield self._writer
+            finally:
+                self._writer = None
+
+    def import_file(
+        self,
+        path: str | Path,
+        *,
+        dry_run: bool = False,
+        quarantine: str | Path | None = None,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> ImportReport:
+        """Add a file of ratings, clicks or comments; see :mod:`heedful.store.importing`."""
+        with self.writing() as log:
+            return import_file(
+                log,
+                path,
+                self._columns(),
+                key=self.key,
+                dry_run=dry_run,
+                quarantine=quarantine,
+                progress=progress,
+            )
+
+    def popularity(self) -> Version:
+        """Leave a candidate that shows what people liked, in proportion."""
+        return steps.popularity(self.bench())
+
+    def pretrain(self) -> Version:
+        """Leave a candidate that was pre-trained on what people chose."""
+        return steps.pretrained(self.bench())
+
+    def reinforce(self, parent: str | None = None) -> Version:
+        """Leave a candidate that improves ``parent`` (the live version) on the feedback in the log.
+
+        Raises:
+            LookupError: there is no live version to improve.
+        """
+        return steps.reinforced(self.bench(), self._named(parent))
+
+    def evaluate(self, version: Version | str | None = None) -> Evaluation:
+        """Say what ``version`` is worth: ranking, estimated value, and the gate's verdict.
+
+        Args:
+            version: the newest that is not live yet by default, else the live one.
+
+        Raises:
+            LookupError: there is no version at all.
+        """
+        version = self._newest() if version is None else version
+        name = version if isinstance(version, str) else version.name
+        found, bench = self.registry.version(name), self.bench()
+        try:
+            logged, why = self._replayed(found), ""
+        except (NotFreshError, LookupError) as error:
+            logged, why = None, str(error)
+        estimate = None if logged is None else value_of(logged)
+        value = None
+        if estimate is not None:
+            value = {"ips": estimate.ips, "snips": estimate.snips, "live": estimate.live}
+        verdict, source = self._verdict(found, logged)
+        return Evaluation(name, ranking(bench, found), value, why, verdict, source)
+
+    def begin_trial(self, candidate: Version | str, *, by: str = "heedful") -> Trial:
+        """Give ``candidate`` a share of the subjects from now on."""
+        name = candidate if isinstance(candidate, str) else candidate.name
+        return deploy.begin_trial(self.bench(), name, by=by)
+
+    def judge(self) -> Verdict | None:
+        """Judge the open trial on everything that has matured; ``None`` where none is open."""
+        trial = self.registry.trial()
+        return None if trial is None else deploy.verdict_on(self.bench(), trial)
+
+    def promote(self, version: Version | str, *, by: str, why: str = "") -> Version:
+        """Make ``version`` live, if the evidence allows it; with a reason ``why``, on your word.
+
+        Raises:
+            GateRefusedError: its trial does not say promote, or there is none.
+            RegistryError: it is live already or refused, or damaged.
+        """
+        name = version if isinstance(version, str) else version.name
+        if why:
+            return deploy.force(self.bench(), name, by=by, why=why)
+        return deploy.promote(self.bench(), name, by=by)
+
+    def rollback(self, *, by: str, why: str) -> Version:
+        """Return to the version that was live before.
+
+        Raises:
+            RegistryError: none was, or it is damaged.
+        """
+        return self.registry.rollback(by=by, why=why)
+
+    @contextmanager
+    def serving(self, *, seed: int | None = None) -> Iterator[Service]:
+        """Serve decisions and take in feedback, as the log's one writer, until the block ends.
+
+        Args:
+            seed: of the draws; ``[workspace] seed`` by default.
+
+        Raises:
+            StoreError: another process writes the log.
+        """
+        from heedful.serve import Service  # and with it the web server, which nothing else needs
+
+        config = self.config
+        with (
+            self.writing() as log,
+            Service(
+                log,
+                self.registry,
+                self.domain,
+                key=self.key,
+                options=config.serve,
+                window=config.policy.window,
+                clock=self.clock,
+                seed=config.workspace.seed if seed is None else seed,
+            ) as service,
+        ):
+            yield service
+
+    def turn(self, *, by: str = "heedful") -> Turn:
+        """Take one turn of the circle; see :func:`heedful.loop.turn.turn`."""
+        return turn(self.bench(), by=by)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the report, one HTML file that needs nothing else, and return its path.
+
+        Args:
+            out: where; ``runs/report.html`` in the workspace by default.
+        """
+        from heedful.loop.report import report  # and with it matplotlib, which nothing else needs
+
+        place = self.folder / RUNS / "report.html" if out is None else Path(out)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(report(self.bench(), self.folder.resolve().name), "utf-8")
+        return place
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for name in ("registry", "_reader"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def bench(self) -> steps.Bench:
+        """Return what the steps of the loop work with."""
+        return steps.Bench(
+            domain=self.domain,
+            log=self.log,
+            registry=self.registry,
+            config=self.config,
+            runs=self.folder / RUNS,
+            clock=self.clock,
+            reporter=self.reporter,
+        )
+
+    @cached_property
+    def _reader(self) -> Log:
+        return Log.open(self.folder / LOG, write=False)
+
+    def _columns(self) -> Columns | None:
+        section = self.config.import_
+        return Columns(**section.model_dump()) if section.subject else None
+
+    def _newest(self) -> Version:
+        """Return the newest version that waits to go live, else the live one."""
+        waiting = [v for v in self.registry.versions() if v.state in ("candidate", "trial")]
+        live = self.registry.live()
+        if waiting and (live is None or waiting[-1].number > live.number):
+            return waiting[-1]
+        if live is None:
+            raise LookupError("there is no policy version yet: train one first")
+        return live
+
+    def _named(self, name: str | None) -> Version:
+        if name is not None:
+            return self.registry.version(name)
+        live = self.registry.live()
+        if live is None:
+            raise LookupError("no version is live: promote one, or name the version to start from")
+        return live
+
+    def _replayed(self, version: Version) -> Logged:
+        """Return the live version's fresh decisions as ``version`` would have made them."""
+        live = self._named(None)
+        if live.name == version.name:
+            raise LookupError(f"{version.name} is live: its own click rate is in the log")
+        card, bench = self.registry.card(version.name), self.bench()
+        loaded = load_policy(self.registry.folder(version.name))
+        snapshot = self.log.snapshot()
+        return replay_log(
+            self.domain,
+            loaded.vocabulary,
+            loaded.policy,
+            snapshot,
+            bench.earned(snapshot),
+            after=0 if card.snapshot is None else card.snapshot.watermark,
+            made_by=live.name,
+            window=self.config.policy.window,
+        )
+
+    def _verdict(self, version: Version, logged: Logged | None) -> tuple[Verdict | None, str]:
+        trial = self.registry.trial()
+        if trial is not None and trial.candidate == version.name:
+            return self.judge(), "randomised assignment of subjects"
+        if logged is None:
+            return None, "no fresh decisions"
+        # A look at the log decides nothing by itself; it is the k-th look that a promotion counts.
+        return judge_log(
+            logged, self.config.gate, k=self.registry.judged() + 1
+        ), "logged probabilities"
+
+
+def find_domain(config: Config, folder: Path) -> Domain:
+    """Return the domain ``[workspace] domain`` names, made with the options under ``[domain]``.
+
+    Raises:
+        ConfigError: it is not installed, or an option is wrong.
+    """
+    source = str(folder / FILE_NAME)
+    entry = _installed(config.workspace.domain, source)
+    make = cast(Callable[[dict[str, Any], Path], Domain], entry.load())
+    try:
+        return make(dict(config.domain), folder)
+    except ValueError as error:
+        raise ConfigError([Problem(source=source, key="domain", problem=str(error))]) from None
+
+
+def _installed(name: str, source: str) -> EntryPoint:
+    """Return the entry point of a domain.
+
+    Raises:
+        ConfigError: it is not installed; says which are.
+    """
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name in entries:
+        return entries[name]
+    problem = Problem(
+        source=source,
+        key="workspace.domain",
+        problem="no such domain is installed",
+        found=name,
+        allowed=", ".join(sorted(entries)),
+    )
+    raise ConfigError([problem])
+
+
+def _make_secret(file: Path) -> None:
+    """Write a new secret that only its owner can read; one that is there already is kept."""
+    with suppress(FileExistsError):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secrets.token_hex(32))

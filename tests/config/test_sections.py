@@ -1,0 +1,83 @@
+import json
+import math
+from collections.abc import Iterator
+from typing import get_args
+
+import annotated_types
+import pytest
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from heedful.config import Config, Gate, Import, Policy, Reward
+from heedful.config.explain import keys_of, tables
+
+
+def declared() -> Iterator[tuple[str, FieldInfo]]:
+    for table in tables():
+        for name, field in keys_of(table).items():
+            yield f"{table}.{name}", field
+
+
+def is_number(field: FieldInfo) -> bool:
+    kinds = {field.annotation, *get_args(field.annotation)}
+    return bool(kinds & {int, float})
+
+
+@pytest.mark.parametrize(("name", "field"), list(declared()))
+def test_every_key_says_what_it_means(name: str, field: FieldInfo) -> None:
+    assert field.description
+    assert "\n" not in field.description
+
+
+@pytest.mark.parametrize(("name", "field"), [(n, f) for n, f in declared() if is_number(f)])
+def test_every_number_is_bounded_on_both_sides(name: str, field: FieldInfo) -> None:
+    below = [m for m in field.metadata if isinstance(m, annotated_types.Ge | annotated_types.Gt)]
+    above = [m for m in field.metadata if isinstance(m, annotated_types.Le | annotated_types.Lt)]
+    assert (len(below), len(above)) == (1, 1)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(list(declared())) > 50
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_are_finite(number: float) -> None:
+    with pytest.raises(ValidationError):
+        Reward(kind="mixture", weights={"click": number})
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Config().gate.alpha = 0.1  # type: ignore[misc]
+
+
+def test_the_canonical_form_is_plain_json_that_reads_back_the_same() -> None:
+    config = Config(
+        import_=Import(subject="user", unit="item", rating_max=5.0), domain={"likes": ["a", 1]}
+    )
+    canonical = json.loads(json.dumps(config.canonical(), allow_nan=False))
+    assert canonical["import"]["rating_max"] == 5.0
+    assert Config.model_validate(canonical) == config
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "says"),
+    [
+        (Policy, {"width": 65, "heads": 2}, "cannot be divided"),
+        (Import, {"time": "t", "order": "n"}, "one of the two"),
+        (Import, {"subject": "u"}, "both the subject and the unit"),
+        (Import, {"rating_min": 5.0, "rating_max": 1.0}, "below"),
+        (Reward, {"rating_min": 5.0}, "below"),
+        (Reward, {"kind": "mixture"}, "at least one"),
+        (Reward, {"weights": {"click": 1.0}}, "mixture"),
+        (Reward, {"kind": "function"}, "module:name"),
+        (Reward, {"kind": "function", "function": "no colon"}, "pattern"),
+        (Gate, {"alpha": 0.5}, "less than 0.5"),
+        (Gate, {"minimum_subjects": True}, "integer"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    section: type[Policy], values: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        section(**values)

@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heedful.objectives import generalised_advantages
+
+
+def advantages(rewards, values, discounts, *, lam: float, bootstrap: bool = True) -> np.ndarray:
+    """Return the estimates for rows of T rewards and T + 1 values, the last one a bootstrap's."""
+    rewards, values, discounts = (
+        np.atleast_2d(np.asarray(x, float)) for x in (rewards, values, discounts)
+    )
+    nothing = np.zeros((len(rewards), 1))
+    boot = np.zeros(values.shape, bool)
+    boot[:, -1] = bootstrap
+    slots = np.ones(values.shape, bool)
+    slots[:, -1] = bootstrap
+    found = generalised_advantages(
+        torch.tensor(np.hstack([rewards, nothing])),
+        torch.tensor(values),
+        torch.tensor(np.hstack([discounts, nothing])),
+        torch.tensor(slots),
+        torch.tensor(boot),
+        lam=lam,
+    ).numpy()
+    assert (found[:, -1] == 0).all()
+    return found[:, :-1]
+
+
+@pytest.fixture
+def cases(data: Path) -> dict:
+    return json.loads((data / "reference-cases" / "cases.json").read_text())
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("lam", ["1.0", "0.7", "0.4"])
+def test_advantages_of_rlax(cases: dict, lam: str) -> None:
+    case = cases["gae_truncated_rlax"]
+    found = advantages(case["r_t"], case["v_t"], case["discount_t"], lam=float(lam))
+    np.testing.assert_allclose(found, case["expected"][lam], atol=case["atol"])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "lam"), [("lambda_returns_rlax", 0.75), ("discounted_returns_rlax", 1.0)]
+)
+def test_returns_of_rlax(cases: dict, name: str, lam: float) -> None:
+    """A lambda-return is the advantage plus the value; its v_t is the value of the next state."""
+    case = cases[name]
+    assert case.get("lambda_", 1.0) == lam
+    values = np.hstack([np.full((2, 1), 7.0), case["v_t"]])
+    found = advantages(case["r_t"], values, case["discount_t"], lam=lam) + values[:, :-1]
+    np.testing.assert_allclose(found, case["expected"], rtol=case["rtol"])
+
+
+@pytest.mark.data
+def test_n_step_returns_of_rlax_as_long_as_the_row_are_returns(cases: dict) -> None:
+    case = cases["n_step_rlax"]
+    values = np.hstack([np.zeros((2, 1)), case["v_t"]])
+    found = advantages(case["r_t"], values, case["discount_t"], lam=1.0) + values[:, :-1]
+    np.testing.assert_allclose(found, case["expected"]["5"], rtol=case["rtol"])
+
+
+@pytest.mark.data
+def test_returns_of_tianshou(cases: dict) -> None:
+    case = cases["gae_returns_tianshou"]
+    discounts = case["gamma"] * (1.0 - np.array(case["terminated"]))
+    values = np.array([0.0, *case["v_next"]])
+    found = advantages(case["rew"], values, discounts, lam=case["lambda_"]) + values[:-1]
+    np.testing.assert_allclose(found[0], case["expected"], rtol=1e-5)
+    case = cases["discounted_returns_tianshou"]
+    discounts = case["gamma"] * (1.0 - np.array(case["terminated"]))
+    found = advantages(case["rew"], np.zeros(8), discounts, lam=1.0)
+    np.testing.assert_allclose(found[0], case["expected"], rtol=1e-6)
+
+
+numbers = st.floats(-3, 3)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(numbers, numbers, st.sampled_from([0.0, 0.5, 0.9, 1.0])), min_size=1, max_size=8
+    ),
+    last=numbers,
+    lam=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
+    bootstrap=st.booleans(),
+)
+def test_advantages_are_the_sum_of_the_definition(rows, last, lam, bootstrap) -> None:
+    """A_t = sum_k (prod of d lambda up to k) delta_k; without a bootstrap what follows is 0."""
+    rewards, values, discounts = (list(column) for column in zip(*rows, strict=True))
+    chain = [*values, last]
+    found = advantages(rewards, chain, discounts, lam=lam, bootstrap=bootstrap)[0]
+    following = [*values[1:], last if bootstrap else 0.0]
+    for t in range(len(rows)):
+        total, factor = 0.0, 1.0
+        for k in range(t, len(rows)):
+            total += factor * (rewards[k] + discounts[k] * following[k] - values[k])
+            factor *= discounts[k] * lam
+        assert found[t] == pytest.approx(total, abs=1e-9)
+
+
+def test_terminated_cut_off_and_followed_by_another_episode() -> None:
+    """One row: a game that terminated, one that was cut off (bootstrap 10), one that runs on."""
+    rewards = [[1.0, 2.0, 3.0, 0.0, 4.0, 0.0]]
+    discounts = [[0.5, 0.0, 0.5, 0.0, 0.5, 0.0]]
+    values = [[0.0, 0.0, 0.0, 10.0, 0.0, 20.0]]
+    boot = [[False, False, False, True, False, True]]
+    found = generalised_advantages(
+        *(torch.tensor(x) for x in (rewards, values, discounts)),
+        torch.ones(1, 6, dtype=torch.bool),
+        torch.tensor(boot),
+        lam=1.0,
+    )
+    assert found[0].tolist() == [2.0, 2.0, 8.0, 0.0, 14.0, 0.0]
+
+
+def test_a_slate_shares_its_return_without_discount() -> None:
+    """Inside a decision the discount is 1: a unit is credited with what the slate still earns."""
+    found = advantages([0.0, 1.0, 1.0], [0.0] * 4, [1.0, 1.0, 0.0], lam=1.0, bootstrap=False)
+    assert found[0].tolist() == [2.0, 2.0, 1.0]
