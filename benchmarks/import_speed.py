@@ -1,4 +1,4 @@
-"""The log: importing a million ratings, taking a snapshot, appending, one person's history.
+"""The log: importing a million ratings, snapshots, appending, one person's history.
 
 The ratings are those of MovieLens 1M where HEEDFUL_DATA names a folder that has them, and made-up
 ones of the same shape elsewhere.
@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import Table
-from heedful.record import Decision, mint_id
-from heedful.store import Log, Mapping, import_file
+from heedful.record import Decision, Feedback, Kind, mint_id
+from heedful.store import Log, Mapping, Record, import_file
 
 MAPPING = Mapping(subject="user_id", unit="movie_id", rating="rating", order="position")
 Result = TypeVar("Result")
@@ -56,8 +57,14 @@ def measure(path: Path) -> list[list[str]]:
         rows.append(_row("history", "one person", spent, 50))
         _, *spent = _timed(lambda: [log.append([_decision()]) for _ in range(500)])
         rows.append(_row("append", "one decision at a time", spent, 500))
-        _, *spent = _timed(lambda: log.append([_decision() for _ in range(10_000)]))
-        rows.append(_row("append", "10,000 decisions in a group", spent, 10_000))
+        for size in (100, 1_000, 10_000):
+            groups = [_group(size, seed) for seed in range(10_000 // size)]
+            _, *spent = _timed(lambda groups=groups: [log.append(group) for group in groups])
+            rows.append(_row("append", f"a record in groups of {size:,}", spent, 10_000))
+        log.snapshot()
+        log.append(_group(5_000, seed=-1))
+        _, *spent = _timed(log.snapshot)
+        rows.append(_row("snapshot", "the next one, 5,000 records later", spent, 1))
     return rows
 
 
@@ -69,8 +76,8 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, float, float]:
 
 def _row(what: str, how_much: str, spent: list[float], times: int) -> list[str]:
     cpu, wall = spent
-    rate = f"{1000 * wall / times:,.2f} ms each" if times > 1 else ""
-    return [what, how_much, f"{cpu:.2f}", f"{wall:.2f}", rate]
+    rate = f"{1000 * wall / times:,.3f} ms each" if times > 1 else ""
+    return [what, how_much, f"{cpu:.3f}", f"{wall:.3f}", rate]
 
 
 def _decision() -> Decision:
@@ -86,6 +93,32 @@ def _decision() -> Decision:
         context={"hour": 7},
         choices="all",
         vocabulary="words",
+    )
+
+
+def _group(size: int, seed: int) -> list[Record]:
+    """Return what a server appends at once: a decision, three clicks, in a new visit each."""
+    chance = random.Random(seed)
+    group: list[Record] = []
+    while len(group) < size:
+        person, visit = f"person {chance.randrange(PEOPLE)}", mint_id()
+        units = tuple(str(chance.randrange(MOVIES)) for _ in range(5))
+        decision = replace(_decision(), episode=visit, subject=person, units=units)
+        group.append(decision)
+        group += [_click(decision, unit) for unit in chance.sample(range(5), 3)]
+    return group[:size]
+
+
+def _click(decision: Decision, unit: int) -> Feedback:
+    return Feedback(
+        id=mint_id(),
+        by=decision.subject,
+        about=decision.id,
+        unit=unit,
+        kind=Kind.CLICK,
+        value=True,
+        given_at=1.0,
+        received_at=2.0,
     )
 
 

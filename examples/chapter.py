@@ -15,9 +15,7 @@ from heedful.domains.recommendation.shop import ShopEnv, ShopParameters
 
 ITEMS, STEPS = 50, 30
 SHOP = ShopParameters(items=ITEMS, slate=1)
-LOG_H = torch.tensor(
-    1 / ITEMS
-).log()  # the log is made by h, the policy before training, which is uniform
+LOG_H = torch.tensor(1 / ITEMS).log()  # h, who makes the log, is uniform: see policy_head
 
 
 class Recommender(nn.Module):

@@ -12,8 +12,9 @@ import csv
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,9 @@ from heedful.domains.recommendation.shop import (
     popular,
     visits,
 )
+from heedful.loop.collect import Collector
 from heedful.loop.turn import Turn
+from heedful.policy import load
 from heedful.record import Kind
 from heedful.serve import DecisionAnswer, DecisionRequest, EndRequest, FeedbackRequest, Service
 from heedful.workspace import Workspace
@@ -124,23 +127,42 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Clicks per item shown that three policies get from the same new people.
+
+    Exact expectations over decisions with at least five behind them.
+
+    Attributes:
+        popularity: always the most popular items.
+        oracle: the best slate, by somebody who sees the tastes.
+        live: the last live version, its exploration included.
+    """
+
+    popularity: float
+    oracle: float
+    live: float
+
+    @property
+    def closed(self) -> float:
+        """The share of the gap between popularity and oracle that the live version closes."""
+        return (self.live - self.popularity) / (self.oracle - self.popularity)
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """The whole demo.
 
     Attributes:
         folder: the workspace, to be looked at.
         rounds: in order.
-        popularity, oracle: clicks per item shown that the two references would get from the same
-            people: always the most popular items, and who sees the tastes.
-        best: what the last live version gets from new people, with at least five decisions behind
-            them; and the references from the same people.
+        measured: what it came to.
+        files: what to open, with a few words each.
     """
 
     folder: Path
     rounds: list[Round]
-    popularity: float
-    oracle: float
-    best: dict[str, float] = field(default_factory=dict)
+    measured: Measured
+    files: dict[str, Path]
 
 
 class Clock:
@@ -234,8 +256,9 @@ def run(
             for number in range(1, scale.rounds + 1):
                 rounds.append(one_round(workspace, service, groups, number, scale, clock))
                 tell(in_words(rounds[-1]))
-        low, high = references(parameters, scale.people, 1000 * seed, scale.decisions)
-        return Story(folder, rounds, low, high)
+        measured = measure(workspace, parameters, scale, seed)
+        files = drawn(workspace, rounds, measured)
+        return Story(folder, rounds, measured, files)
 
 
 def prepared(folder: Path, parameters: ShopParameters, scale: Scale, seed: int) -> Workspace:
@@ -285,25 +308,74 @@ def _live(workspace: Workspace) -> str:
     return "" if version is None else version.name
 
 
-def references(
-    parameters: ShopParameters, people: int, seed: int, decisions: int
-) -> tuple[float, float]:
-    """Return what popularity and oracle would get from such people, in clicks per item shown.
+class Watched(ShopEnv):
+    """A shop that notes the exact click rate of what it is shown."""
 
-    Exact expectations, over decisions with at least five behind them.
-    """
-    found = []
-    for sees_tastes in (False, True):
-        shop = ShopEnv(people, parameters)
-        shop.reset(seed=seed)
-        slate = np.tile(popular(shop)[: parameters.slate], (people, 1))
-        total = []
-        for _ in range(max(decisions, 2 * BEHIND)):
-            shown = oracle(shop) if sees_tastes else slate
-            total.append(expected_clicks(shop, shown).mean())
-            shop.step(shown)
-        found.append(float(np.mean(total[BEHIND:])))
-    return found[0], found[1]
+    def __init__(self, n: int, parameters: ShopParameters) -> None:
+        """Open with nothing noted."""
+        super().__init__(n, parameters)
+        self.expected: list[float] = []
+
+    def step(
+        self, actions: npt.NDArray[np.int64]
+    ) -> tuple[Any, Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
+        """Note, then show the slates."""
+        self.expected.append(float(expected_clicks(self, actions).mean()))
+        return super().step(actions)
+
+    def late(self) -> float:
+        """Return the mean over the decisions with at least five behind them."""
+        return float(np.mean(self.expected[BEHIND:]))
+
+
+def measure(workspace: Workspace, parameters: ShopParameters, scale: Scale, seed: int) -> Measured:
+    """Let popularity, oracle and the live version decide for the same new people."""
+    n, turns, people = scale.people // 2, 3 * BEHIND, 7_000_003 + seed
+    shops = [Watched(n, parameters) for _ in range(3)]
+    for shop, choose in zip(shops, (_popular_slates, oracle), strict=False):
+        shop.reset(seed=people)
+        for _ in range(turns):
+            shop.step(choose(shop))
+    loaded = load(workspace.registry.folder(_live(workspace)))
+    collector = Collector(
+        workspace.domain,
+        loaded.vocabulary,
+        shops[2],
+        window=workspace.config.policy.window,
+        seed=people,
+    )
+    collector.play(loaded.policy, turns)
+    return Measured(*(shop.late() for shop in shops))
+
+
+def _popular_slates(shop: ShopEnv) -> npt.NDArray[np.int64]:
+    return np.tile(popular(shop)[: shop.parameters.slate], (shop.num_envs, 1))
+
+
+def drawn(workspace: Workspace, rounds: Sequence[Round], measured: Measured) -> dict[str, Path]:
+    """Draw the click rate by round, write the report, and return what to open."""
+    from heedful.loop.plots import Line, png, reward_by_round
+
+    x = [done.number for done in rounds]
+    means = np.array([done.clicks.mean() for done in rounds])
+    # One person's decisions belong together: the error is that of a mean over people.
+    error = np.array(
+        [1.96 * done.clicks.mean(1).std() / len(done.clicks) ** 0.5 for done in rounds]
+    )
+    lines = [
+        Line("people in the shop", x, means, means - error, means + error),
+        Line("oracle", x, [measured.oracle] * len(x), reference=True),
+        Line("popularity", x, [measured.popularity] * len(x), reference=True),
+    ]
+    promoted = [(d.number, d.closed) for d in rounds if d.turn.action == "promoted"]
+    picture = workspace.folder / "runs" / "click-rate.png"
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_bytes(png(reward_by_round(lines, events=promoted)))
+    return {
+        "the report: versions, evidence, verdicts, curves": workspace.report(),
+        "the click rate by round": picture,
+        "what was asked for": workspace.folder / "heedful.toml",
+    }
 
 
 def in_words(done: Round) -> str:

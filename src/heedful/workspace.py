@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,13 +16,11 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from heedful.config import FILE_NAME, Config, ConfigError, Problem, load, template
 from heedful.contract import Domain
-from heedful.evaluate import OffPolicyEstimate, Verdict
+from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
-from heedful.loop.assess import Ranking, ranking
-from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
+from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.turn import Turn, turn
-from heedful.policy import load as load_policy
 from heedful.store.importing import ImportReport, import_file
 from heedful.store.importing import Mapping as Columns
 from heedful.store.log import Log
@@ -34,41 +31,6 @@ if TYPE_CHECKING:
 
 SECRET, LOG, RUNS = "secret.key", "log.db", "runs"
 GROUP = "heedful.domains"
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What is known of a version's worth.
-
-    Attributes:
-        policy: its name.
-        ranking: held-out ranking metrics, ``None`` where nothing was held out.
-        value: estimated reward per decision from the live version's fresh rows, by estimator, and
-            under ``"live"`` what it earned there itself; ``None`` where there are no such rows,
-            with the reason in ``why_no_value``.
-        verdict: the gate's; of the randomised trial where one is open for it, else from the log's
-            probabilities; ``None`` where there are no fresh rows.
-        source: where the verdict's evidence comes from.
-    """
-
-    policy: str
-    ranking: Ranking | None
-    value: Mapping[str, OffPolicyEstimate] | None
-    why_no_value: str
-    verdict: Verdict | None
-    source: str
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain JSON."""
-        value: dict[str, object] = {"why_not": self.why_no_value}
-        if self.value is not None:
-            value = {
-                name: {f: float(getattr(e, f)) for f in ("value", "standard_error", "ess", "n")}
-                for name, e in self.value.items()
-            }
-        gate = {"source": self.source} | ({} if self.verdict is None else self.verdict.to_dict())
-        found = None if self.ranking is None else self.ranking.to_dict()
-        return {"policy": self.policy, "ranking": found, "value": value, "gate": gate}
 
 
 class Workspace:
@@ -194,17 +156,7 @@ class Workspace:
         """
         version = self._newest() if version is None else version
         name = version if isinstance(version, str) else version.name
-        found, bench = self.registry.version(name), self.bench()
-        try:
-            logged, why = self._replayed(found), ""
-        except (NotFreshError, LookupError) as error:
-            logged, why = None, str(error)
-        estimate = None if logged is None else value_of(logged)
-        value = None
-        if estimate is not None:
-            value = {"ips": estimate.ips, "snips": estimate.snips, "live": estimate.live}
-        verdict, source = self._verdict(found, logged)
-        return Evaluation(name, ranking(bench, found), value, why, verdict, source)
+        return evaluation(self.bench(), self.registry.version(name))
 
     def begin_trial(self, candidate: Version | str, *, by: str = "heedful") -> Trial:
         """Give ``candidate`` a share of the subjects from now on."""
@@ -337,36 +289,6 @@ class Workspace:
         if live is None:
             raise LookupError("no version is live: promote one, or name the version to start from")
         return live
-
-    def _replayed(self, version: Version) -> Logged:
-        """Return the live version's fresh decisions as ``version`` would have made them."""
-        live = self._named(None)
-        if live.name == version.name:
-            raise LookupError(f"{version.name} is live: its own click rate is in the log")
-        card, bench = self.registry.card(version.name), self.bench()
-        loaded = load_policy(self.registry.folder(version.name))
-        snapshot = self.log.snapshot()
-        return replay_log(
-            self.domain,
-            loaded.vocabulary,
-            loaded.policy,
-            snapshot,
-            bench.earned(snapshot),
-            after=0 if card.snapshot is None else card.snapshot.watermark,
-            made_by=live.name,
-            window=self.config.policy.window,
-        )
-
-    def _verdict(self, version: Version, logged: Logged | None) -> tuple[Verdict | None, str]:
-        trial = self.registry.trial()
-        if trial is not None and trial.candidate == version.name:
-            return self.judge(), "randomised assignment of subjects"
-        if logged is None:
-            return None, "no fresh decisions"
-        # A look at the log decides nothing by itself; it is the k-th look that a promotion counts.
-        return judge_log(
-            logged, self.config.gate, k=self.registry.judged() + 1
-        ), "logged probabilities"
 
 
 def find_domain(config: Config, folder: Path) -> Domain:

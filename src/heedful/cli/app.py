@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from heedful import __version__
-from heedful.cli import judging, learning, serving
+from heedful.cli import judging, learning, serving, showing
 
 HELP = """\
 Policies that learn from the people they serve.
@@ -17,6 +17,7 @@ Policies that learn from the people they serve.
     heedful import shop ratings.csv         fill its log
     heedful run shop                        train, try, judge: one turn
     heedful serve shop                      decide, and hear the answers
+    heedful demo                            watch a simulated shop improve itself
 
 Results go to stdout, messages to stderr. Exit codes: 0 ok, 1 failed, 2 usage or configuration,
 3 the gate refused, 4 bad data.
@@ -61,6 +62,7 @@ def command() -> typer.Typer:
     app.command("run")(learning.run)
     app.command("report")(judging.report)
     app.command("doctor")(serving.doctor)
+    app.command("demo")(showing.demo)
     return app
 
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from heedful.loop.assess import Ranking
+    from heedful.loop.assess import Evaluation, Ranking
     from heedful.store.importing import ImportReport
-    from heedful.workspace import Evaluation
 
 
 WIDEST = 100

@@ -64,11 +64,11 @@ class Import(Section):
 class Policy(Section):
     """The network that chooses."""
 
-    kind: str = key("transformer", 'the network: "transformer", "recurrent"', pattern=NAME)
+    kind: str = key("recurrent", 'the network: "recurrent", "transformer"', pattern=NAME)
     width: int = key(64, "size of a hidden vector", unit="numbers", ge=1, le=16_384)
-    layers: int = key(2, "blocks on top of each other", ge=1, le=256)
+    layers: int = key(1, "blocks on top of each other", ge=1, le=256)
     heads: int = key(2, "attention heads; they divide the width", ge=1, le=256)
-    dropout: float = key(0.2, "share of hidden numbers dropped in training", ge=0, lt=1)
+    dropout: float = key(0.4, "share of hidden numbers dropped in training", ge=0, lt=1)
     window: int = key(200, "how long a stream is remembered", unit="events", ge=1, le=1_000_000)
     prior: bool = key(True, "add the log-scores of item-to-item transitions to the logits")
 
@@ -84,7 +84,7 @@ class Pretrain(Section):
 
     epochs: int = key(30, "at most this many passes over the streams", ge=1, le=100_000)
     batch: int = key(32, "streams per step", unit="streams", ge=1, le=1_000_000)
-    learning_rate: float = key(1e-3, "AdamW's highest step size", gt=0, le=1)
+    learning_rate: float = key(2e-3, "AdamW's highest step size", gt=0, le=1)
     weight_decay: float = key(0.01, "AdamW's decoupled weight decay", ge=0, le=10)
     warmup: float = key(0.05, "share of the steps in which the rate rises", ge=0, le=1)
     clip: float = key(1.0, "longest gradient, in its 2-norm", gt=0, le=1e6)
@@ -93,8 +93,8 @@ class Pretrain(Section):
     )
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
     validation: bool = key(True, "hold out each subject's last unit to choose the best epoch")
-    patience: int = key(5, "epochs without a better validation before it stops", ge=1, le=100_000)
-    ema: float = key(0.0, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
+    patience: int = key(10, "epochs without a better validation before it stops", ge=1, le=100_000)
+    ema: float = key(0.99, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
 
 
 class Reward(Section):

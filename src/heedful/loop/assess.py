@@ -9,9 +9,21 @@ import numpy as np
 import torch
 
 from heedful.contract import Streams
-from heedful.evaluate import Interval, bootstrap, coverage, hit_rate, mrr, ndcg
+from heedful.evaluate import (
+    Interval,
+    OffPolicyEstimate,
+    Verdict,
+    bootstrap,
+    coverage,
+    hit_rate,
+    mrr,
+    ndcg,
+)
 from heedful.evaluate.held_out import fresh_targets, held_out_ranks, scored
+from heedful.loop.deploy import verdict_on
+from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
 from heedful.loop.steps import (
+    PRIOR_DEPTHS,
     Bench,
     chosen_by_people,
     repeats,
@@ -100,7 +112,7 @@ def ranking(bench: Bench, version: Version) -> Ranking | None:
     sequences = sequences_of(streams, chosen * split.train)
     counts = np.bincount(np.concatenate(sequences), minlength=len(loaded.vocabulary))
     popular = Popularity(streams.schema).fit(torch.from_numpy(counts))
-    prior = TransitionPrior(Popularity(streams.schema, sharpness=0.0)).fit(sequences)
+    prior = _tuned_prior(bench, streams, sequences, split.validation[chosen[split.validation] > 0])
     policies: dict[str, Policy] = {
         version.name: without_floor(loaded.policy),
         "popularity": popular,
@@ -126,6 +138,21 @@ def ranking(bench: Bench, version: Version) -> Ranking | None:
     )
 
 
+def _tuned_prior(
+    bench: Bench, streams: Streams, sequences: list[np.ndarray], validation: np.ndarray
+) -> TransitionPrior:
+    """Return the transition prior alone, at the depth that validates best: the floor to beat."""
+    seen, window = repeats(bench), bench.config.policy.window
+    slots = validation if seen else fresh_targets(streams, validation)
+    found = []
+    for depth in PRIOR_DEPTHS:
+        prior = TransitionPrior(Popularity(streams.schema, sharpness=0.0), depth=depth)
+        prior.fit(sequences)
+        ranks = held_out_ranks(prior, streams, slots, window=window, seen=seen)
+        found.append((float(ndcg(ranks, TOP).mean()) if len(slots) else 0.0, prior))
+    return max(found, key=lambda pair: pair[0])[1]
+
+
 def _metrics(ranks: np.ndarray, covered: float) -> Ranks:
     return Ranks(
         bootstrap(hit_rate(ranks, TOP), seed=0),
@@ -144,3 +171,90 @@ def _coverage(
         for _, logits in scored(policy, streams, slots, window=window, seen=seen)
     ]
     return float(coverage(np.concatenate(tops), streams.schema.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is known of a version's worth.
+
+    Attributes:
+        policy: its name.
+        ranking: held-out ranking metrics, ``None`` where nothing was held out.
+        value: estimated reward per decision from the live version's fresh rows, by estimator, and
+            under ``"live"`` what it earned there itself; ``None`` where there are no such rows,
+            with the reason in ``why_no_value``.
+        verdict: the gate's; of the randomised trial where one is open for it, else from the log's
+            probabilities; ``None`` where there are no fresh rows.
+        source: where the verdict's evidence comes from.
+    """
+
+    policy: str
+    ranking: Ranking | None
+    value: Mapping[str, OffPolicyEstimate] | None
+    why_no_value: str
+    verdict: Verdict | None
+    source: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON."""
+        value: dict[str, object] = {"why_not": self.why_no_value}
+        if self.value is not None:
+            value = {
+                name: {f: float(getattr(e, f)) for f in ("value", "standard_error", "ess", "n")}
+                for name, e in self.value.items()
+            }
+        gate = {"source": self.source} | ({} if self.verdict is None else self.verdict.to_dict())
+        found = None if self.ranking is None else self.ranking.to_dict()
+        return {"policy": self.policy, "ranking": found, "value": value, "gate": gate}
+
+
+def evaluation(bench: Bench, version: Version) -> Evaluation:
+    """Return all that is known of ``version``'s worth."""
+    try:
+        logged, why = replayed(bench, version), ""
+    except (NotFreshError, LookupError) as error:
+        logged, why = None, str(error)
+    estimate = None if logged is None else value_of(logged)
+    value = None
+    if estimate is not None:
+        value = {"ips": estimate.ips, "snips": estimate.snips, "live": estimate.live}
+    verdict, source = _verdict(bench, version, logged)
+    return Evaluation(version.name, ranking(bench, version), value, why, verdict, source)
+
+
+def replayed(bench: Bench, version: Version) -> Logged:
+    """Return the live version's fresh decisions as ``version`` would have made them.
+
+    Raises:
+        LookupError: nothing is live, or ``version`` itself is.
+        NotFreshError: it made no decision since ``version``'s training data end.
+    """
+    live, registry = bench.registry.live(), bench.registry
+    if live is None:
+        raise LookupError("no version is live, so no fresh decisions are there to learn from")
+    if live.name == version.name:
+        raise LookupError(f"{version.name} is live: its own reward is in the log")
+    card = registry.card(version.name)
+    loaded = load(registry.folder(version.name))
+    snapshot = bench.log.snapshot()
+    return replay_log(
+        bench.domain,
+        loaded.vocabulary,
+        loaded.policy,
+        snapshot,
+        bench.earned(snapshot),
+        after=0 if card.snapshot is None else card.snapshot.watermark,
+        made_by=live.name,
+        window=bench.config.policy.window,
+    )
+
+
+def _verdict(bench: Bench, version: Version, logged: Logged | None) -> tuple[Verdict | None, str]:
+    trial = bench.registry.trial()
+    if trial is not None and trial.candidate == version.name:
+        return verdict_on(bench, trial), "randomised assignment of subjects"
+    if logged is None:
+        return None, "no fresh decisions"
+    # A look at the log decides nothing by itself; it is the k-th look that a promotion counts.
+    k = bench.registry.judged() + 1
+    return judge_log(logged, bench.config.gate, k=k), "logged probabilities"

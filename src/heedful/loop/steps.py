@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -96,7 +96,7 @@ def popularity(bench: Bench) -> Version:
     snapshot = bench.log.snapshot()
     vocabulary = bench.domain.vocabulary(snapshot)
     streams = bench.encode(snapshot, vocabulary)
-    liked = streams.slots.weight * chosen_by_people(streams)
+    liked = chosen_by_people(streams) * split_of(bench.config, streams).train
     counts = np.bincount(streams.slots.unit, weights=liked, minlength=len(vocabulary))
     policy = Popularity(bench.domain.schema(vocabulary), sharpness=1.0)
     policy.fit(torch.from_numpy(counts))
@@ -157,6 +157,7 @@ def reinforced(bench: Bench, parent: Version) -> Version:
     cast(nn.Module, policy).requires_grad_(requires_grad=True)
     config = bench.config
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma)
+    streams = weighted(streams, split_of(config, streams).train)
     run = _run(bench, "reinforce", snapshot, parent=parent)
     try:
         metrics = reinforce_from_log(
@@ -206,6 +207,11 @@ def chosen_by_people(streams: Streams) -> np.ndarray:
     """
     own = np.isnan(streams.slots.behaviour_logp)
     return (own | (streams.slots.reward > 0)).astype(np.float64)
+
+
+def weighted(streams: Streams, weight: np.ndarray) -> Streams:
+    """Return ``streams`` in which the slots count with ``weight`` [U]."""
+    return replace(streams, slots=replace(streams.slots, weight=weight.astype(np.float64)))
 
 
 def split_of(config: Config, streams: Streams) -> Split:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from array import array
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from heedful.record import ALL, UNKNOWN, ChoiceSet, Decision, End, Feedback
 from heedful.store.codec import (
@@ -21,7 +21,8 @@ from heedful.store.codec import (
 from heedful.store.memory import Record
 from heedful.store.names import Interner
 from heedful.store.receipts import Receipt
-from heedful.store.rules import Rules
+from heedful.store.rules import Missing, Place, Rules
+from heedful.store.statements import Statements
 
 MAX_STEP = 2**31 - 1
 
@@ -29,7 +30,7 @@ INSERT_DECISION = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 INSERT_FEEDBACK = "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_END = "INSERT INTO ends VALUES (?, ?, ?, ?, ?, ?)"
 
-Code = Callable[[Connection, str, str], int]
+Code = Callable[[Statements, str, str], int]
 
 
 class Admission:
@@ -40,23 +41,22 @@ class Admission:
     """
 
     def __init__(self, connection: Connection, names: Interner) -> None:
-        self.connection = connection
+        self.sql = Statements(connection)
         self.names = names
-        self._rules = Rules(connection, names)
-        self.seq: int = self._one("SELECT next_seq FROM state")[0]
-        self._any_parked: bool = self._one("SELECT EXISTS (SELECT 1 FROM parked)")[0]
+        self._rules = Rules(self.sql, names)
+        self.seq: int = self.sql.value("SELECT next_seq FROM state")
+        self._any_parked: bool = self.sql.value("SELECT EXISTS (SELECT 1 FROM parked)")
 
     def close(self) -> None:
         """Write down the next sequence number; the caller commits."""
-        self.connection.exec_driver_sql("UPDATE state SET next_seq = ?", (self.seq,))
+        self.sql.run("UPDATE state SET next_seq = ?", self.seq)
 
     def choice_set(self, choices: ChoiceSet) -> None:
         """Store ``choices`` under its digest, once."""
         digest = choices.digest()
-        if self.names.find(self.connection, "choice_sets", digest) < 0:
-            code = self.names.next_code(self.connection, "choice_sets")
-            row = (code, digest, choices.body())
-            self.connection.exec_driver_sql("INSERT INTO choice_sets VALUES (?, ?, ?)", row)
+        if self.names.find(self.sql, "choice_sets", digest) < 0:
+            code = self.names.allot(self.sql, "choice_sets")
+            self.sql.run("INSERT INTO choice_sets VALUES (?, ?, ?)", code, digest, choices.body())
 
     def admit(self, record: Record) -> Receipt:
         """Append one record, or say why not.
@@ -79,21 +79,21 @@ class Admission:
             ("episode", "episodes", "name"),
             ("feedback", "feedback", "id"),
         ):
-            arrived = self.connection.exec_driver_sql(
+            arrived = self.sql.all(
                 f"SELECT DISTINCT waits_for FROM parked JOIN {table} t ON t.{name} = waits_for "
                 "WHERE waits_on = ? AND refused IS NULL",
-                (kind,),
-            ).fetchall()
+                kind,
+            )
             for (waits_for,) in arrived:
                 self._join(kind, waits_for)
 
     # Decisions and ends
 
     def _decision(self, record: Decision) -> Receipt:
-        stored = self._find("SELECT * FROM decisions WHERE id = ?", record.id)
+        stored = self.sql.find("SELECT * FROM decisions WHERE id = ?", record.id)
         if stored is not None:
             return self._again(stored, self._decision_row(record, self.names.find))
-        if self.names.find(self.connection, "choice_sets", record.choices) < 0:
+        if self.names.find(self.sql, "choice_sets", record.choices) < 0:
             return Receipt(
                 "refused",
                 reason=f"choices: no set {record.choices} is stored; append it in choice_sets, "
@@ -101,7 +101,7 @@ class Admission:
             )
         if record.step > MAX_STEP:
             return Receipt("refused", reason=f"step: is {record.step}; count from 0 per episode")
-        begins = self.names.find(self.connection, "episodes", record.episode) < 0
+        begins = self.names.find(self.sql, "episodes", record.episode) < 0
         seq = self._insert(INSERT_DECISION, self._decision_row(record, self.names.intern))
         self._join("decision", record.id)
         if begins:
@@ -109,27 +109,27 @@ class Admission:
         return Receipt("added", seq)
 
     def _decision_row(self, record: Decision, code: Code) -> tuple[object, ...]:
-        db = self.connection
+        sql = self.sql
         return (
             record.id,
-            code(db, "episodes", record.episode),
+            code(sql, "episodes", record.episode),
             record.step,
-            code(db, "subjects", record.subject),
-            self.names.find(db, "choice_sets", record.choices),
-            code(db, "policies", record.policy),
-            code(db, "vocabularies", record.vocabulary),
+            code(sql, "subjects", record.subject),
+            self.names.find(sql, "choice_sets", record.choices),
+            code(sql, "policies", record.policy),
+            code(sql, "vocabularies", record.vocabulary),
             float(record.made_at),
-            pack("i", [code(db, "units", unit) for unit in record.units]),
+            pack("i", [code(sql, "units", unit) for unit in record.units]),
             None if record.logps is UNKNOWN else pack("d", record.logps),
             context_text(record.context),
         )
 
     def _end(self, record: End) -> Receipt:
-        stored = self._find("SELECT * FROM ends WHERE id = ?", record.id)
+        stored = self.sql.find("SELECT * FROM ends WHERE id = ?", record.id)
         if stored is not None:
             return self._again(stored, self._end_row(record, self.names.find))
-        episode = self.names.find(self.connection, "episodes", record.episode)
-        if self._find("SELECT seq FROM ends WHERE episode = ?", episode) is not None:
+        episode = self.names.find(self.sql, "episodes", record.episode)
+        if self.sql.value("SELECT seq FROM ends WHERE episode = ?", episode) is not None:
             return Receipt("conflict", reason=f"episode {record.episode} has ended already")
         seq = self._insert(INSERT_END, self._end_row(record, self.names.intern))
         if episode < 0:
@@ -137,39 +137,35 @@ class Admission:
         return Receipt("added", seq)
 
     def _end_row(self, record: End, code: Code) -> tuple[object, ...]:
-        episode = code(self.connection, "episodes", record.episode)
+        episode = code(self.sql, "episodes", record.episode)
         context = context_text(record.context)
         return (record.id, episode, int(record.terminated), float(record.ended_at), context)
 
     # Feedback
 
     def _feedback(self, record: Feedback) -> Receipt:
-        stored = self._find("SELECT * FROM feedback WHERE id = ?", record.id)
-        missing = self._rules.missing(record)
+        stored = self.sql.find("SELECT * FROM feedback WHERE id = ?", record.id)
+        place = self._rules.place(record)
         if stored is not None:
-            if missing is not None:
-                return _another(stored[0])
-            return self._again(stored, self._feedback_row(record, self.names.find))
+            if isinstance(place, Missing):
+                return _another(stored["seq"])
+            return self._again(stored, self._feedback_row(record, place, self.names.find))
         if self._any_parked and (parked := self._parked(record)) is not None:
             return parked
-        if missing is not None:
-            return self._park(record, *missing)
-        objection = self._rules.objection(record, self._rules.place(record))
+        if isinstance(place, Missing):
+            return self._park(record, place)
+        objection = self._rules.objection(record, place)
         if objection is not None:
             return objection
-        seq = self._insert(INSERT_FEEDBACK, self._feedback_row(record, self.names.intern))
+        seq = self._insert(INSERT_FEEDBACK, self._feedback_row(record, place, self.names.intern))
         self._join("feedback", record.id)
         return Receipt("added", seq)
 
-    def _feedback_row(self, record: Feedback, code: Code) -> tuple[object, ...]:
-        place = self._rules.place(record)
+    def _feedback_row(self, record: Feedback, place: Place, code: Code) -> tuple[object, ...]:
         number = number_of(record)
-        retracts = None
-        if record.retracts is not None:
-            retracts = self._one("SELECT seq FROM feedback WHERE id = ?", record.retracts)[0]
         return (
             record.id,
-            code(self.connection, "people", record.by),
+            code(self.sql, "people", record.by),
             place.decision,
             *(place.span or (None, None, None)),
             record.unit,
@@ -178,70 +174,64 @@ class Admission:
             text_of(record, self._rules.seq_of),
             float(record.given_at),
             float(record.received_at),
-            retracts,
+            None if place.target is None else place.target["seq"],
         )
 
     # Feedback that came too early
 
     def _parked(self, record: Feedback) -> Receipt | None:
-        row = self._find("SELECT body, refused FROM parked WHERE id = ?", record.id)
+        row = self.sql.find("SELECT body, refused FROM parked WHERE id = ?", record.id)
         if row is None:
             return None
-        if row.body != encode_feedback(record):
+        if row["body"] != encode_feedback(record):
             return Receipt("conflict", reason="id: other feedback is waiting under it")
-        if row.refused is not None:
-            return Receipt("refused", reason=row.refused)
+        if row["refused"] is not None:
+            return Receipt("refused", reason=row["refused"])
         return Receipt("duplicate", reason="it is waiting for what it is about")
 
-    def _park(self, record: Feedback, waits_on: str, waits_for: str) -> Receipt:
-        row = (record.id, waits_on, waits_for, encode_feedback(record), float(record.received_at))
-        self.connection.exec_driver_sql(
+    def _park(self, record: Feedback, missing: Missing) -> Receipt:
+        self.sql.run(
             "INSERT INTO parked (id, waits_on, waits_for, body, received_at) "
             "VALUES (?, ?, ?, ?, ?)",
-            row,
+            *(record.id, *missing, encode_feedback(record), float(record.received_at)),
         )
         self._any_parked = True
-        return Receipt("parked", reason=f"no {waits_on} {waits_for} yet; joined when it comes")
+        reason = f"no {missing.sort} {missing.name} yet; joined when it comes"
+        return Receipt("parked", reason=reason)
 
     def _join(self, waits_on: str, waits_for: str) -> None:
         """Admit what waited; what does not fit stays parked, with the reason, and is counted."""
         if not self._any_parked:
             return
-        rows = self.connection.exec_driver_sql(
+        rows = self.sql.all(
             "SELECT number, body, received_at FROM parked "
             "WHERE waits_for = ? AND waits_on = ? AND refused IS NULL ORDER BY number",
-            (waits_for, waits_on),
-        ).fetchall()
+            *(waits_for, waits_on),
+        )
         for number, body, received_at in rows:
-            self.connection.exec_driver_sql("DELETE FROM parked WHERE number = ?", (number,))
+            self.sql.run("DELETE FROM parked WHERE number = ?", number)
             record = decode_feedback(body, received_at)
             receipt = self._feedback(record)
             if not receipt.kept:
-                self.connection.exec_driver_sql(
+                self.sql.run(
                     "INSERT INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (number, record.id, waits_on, waits_for, body, received_at, receipt.reason),
+                    *(number, record.id, waits_on, waits_for, body, received_at, receipt.reason),
                 )
 
-    # SQL
+    # Both
 
-    def _again(self, stored: Row[Any], row: tuple[object, ...]) -> Receipt:
+    def _again(self, stored: sqlite3.Row, row: tuple[object, ...]) -> Receipt:
         """Compare a record with the one its id stands for; the time of arrival does not count."""
-        now = dict(zip(stored._fields[1:], row, strict=True))
-        if any(stored._mapping[name] != now[name] for name in now if name != "received_at"):
-            return _another(stored[0])
-        return Receipt("duplicate", stored[0], "the same was here already")
+        now = dict(zip(stored.keys()[1:], row, strict=True))
+        if any(stored[name] != now[name] for name in now if name != "received_at"):
+            return _another(stored["seq"])
+        return Receipt("duplicate", stored["seq"], "the same was here already")
 
     def _insert(self, statement: str, row: tuple[object, ...]) -> int:
         seq = self.seq
-        self.connection.exec_driver_sql(statement, (seq, *row))
+        self.sql.run(statement, seq, *row)
         self.seq += 1
         return seq
-
-    def _find(self, query: str, *values: object) -> Row[Any] | None:
-        return self.connection.exec_driver_sql(query, values).one_or_none()
-
-    def _one(self, query: str, *values: object) -> Row[Any]:
-        return self.connection.exec_driver_sql(query, values).one()
 
 
 def pack(typecode: str, values: list[int] | tuple[float, ...]) -> bytes:

@@ -94,6 +94,10 @@ class Texts(Sequence[str]):
         positions, offsets = gather(self.offsets, rows)
         return Texts(frozen(offsets), frozen(self.data[positions]))
 
+    def head(self, n: int) -> Texts:
+        """Return the first ``n`` strings, which share their memory with these."""
+        return Texts(self.offsets[: n + 1], self.data[: self.offsets[n]])
+
     def __repr__(self) -> str:
         """Return how much there is, not all of it."""
         return f"<{len(self)} texts, {len(self.data)} bytes>"
@@ -136,7 +140,7 @@ class NameTable(Sequence[str]):
 
     def head(self, n: int) -> NameTable:
         """Return the table of the first ``n`` codes."""
-        return self if n >= len(self) else type(self)(self.texts.take(np.arange(n)))
+        return self if n >= len(self) else type(self)(self.texts.head(n))
 
     def __repr__(self) -> str:
         """Return how much there is, not all of it."""

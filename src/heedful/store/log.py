@@ -16,15 +16,20 @@ from sqlalchemy import Connection, Engine
 from heedful.record import ChoiceSet
 from heedful.store import schema, segments
 from heedful.store.admission import Admission
+from heedful.store.assembly import Assembly
 from heedful.store.doctor import Check, examine
 from heedful.store.errors import StoreError
 from heedful.store.lock import WriterLock
 from heedful.store.memory import Record
 from heedful.store.names import Interner
-from heedful.store.parts import joined
+from heedful.store.reading import Reading
 from heedful.store.receipts import Receipt
-from heedful.store.rows import localise, read_names, read_range, read_subjects
+from heedful.store.rows import localise, read_range, read_subjects
+from heedful.store.segments import Segment
 from heedful.store.snapshot import Snapshot
+
+KEPT_BYTES = 2**30
+"""Columns of up to this size stay in memory between snapshots; a larger log is read afresh."""
 
 logger = logging.getLogger("heedful.store")
 
@@ -65,6 +70,9 @@ class Log:
         self._lock = lock
         self._mutex = threading.RLock()
         self._names = Interner()
+        self._newest = self._sealed = 0  # the writer's last row, and its last row in a segment
+        self._reading_on = threading.Lock()
+        self._kept: Reading | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool) -> Log:
@@ -166,6 +174,7 @@ class Log:
                     admission = Admission(connection, self._names)
                     yield admission
                     admission.close()
+                self._newest = admission.seq - 1
             except BaseException:
                 self._names.forget()
                 raise
@@ -183,6 +192,8 @@ class Log:
     def snapshot(self, watermark: int | None = None) -> Snapshot:
         """Return everything up to ``watermark`` (the newest row by default).
 
+        The next one reads the rows since this one alone, and shares the memory of its columns.
+
         Raises:
             StoreError: the watermark is later than the log's.
         """
@@ -191,11 +202,20 @@ class Log:
             if watermark is not None and watermark > newest:
                 raise StoreError(f"{self.path}: ends at {newest}, there is no {watermark} yet")
             upto = newest if watermark is None else max(watermark, 0)
-            parts, bad = segments.read(connection, self.segments, upto)
-            snapshot = Snapshot.assemble(joined(parts), read_names(connection), upto)
+            snapshot, bad = self._read_on(connection, upto)
         if bad and self._writer is not None:
             self._rewrite(bad)
         return snapshot
+
+    def _read_on(self, connection: Connection, upto: int) -> tuple[Snapshot, list[Segment]]:
+        """Read what is new since the last time; what an exception interrupts is not kept."""
+        with self._reading_on:
+            reading, self._kept = self._kept or Reading(self.segments), None
+            bad = reading.read_on(connection, upto)
+            snapshot = reading.snapshot(upto)
+            if reading.nbytes <= KEPT_BYTES:
+                self._kept = reading
+        return snapshot, bad
 
     def history(self, subjects: Sequence[str]) -> Snapshot:
         """Return all that concerns ``subjects`` (pseudonyms), found by index.
@@ -204,7 +224,7 @@ class Log:
         """
         with self._reading() as connection:
             part, names = localise(connection, read_subjects(connection, subjects))
-            return Snapshot.assemble(part, names, _watermark(connection))
+            return Snapshot.assemble(Assembly.of(part), names, _watermark(connection))
 
     def watermark(self) -> int:
         """Return the highest sequence number given so far; 0 for an empty log."""
@@ -260,6 +280,9 @@ class Log:
         self.segments.mkdir(exist_ok=True)
         with self._writing() as connection:
             segments.sweep(connection, self.segments)
+            self._newest = _watermark(connection)
+            query = "SELECT coalesce(max(last), 0) FROM segments"
+            self._sealed = connection.exec_driver_sql(query).scalar_one()
         self.seal()
 
     def seal(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -268,17 +291,15 @@ class Log:
         The rows are durable already: where a segment cannot be written, that is logged, and
         readers use the rows.
         """
-        with self._mutex, self._reading() as connection:
-            query = "SELECT coalesce(max(last), 0) FROM segments"
-            begin = connection.exec_driver_sql(query).scalar_one()
-            end = _watermark(connection)
+        with self._mutex:
+            begin, end = self._sealed, self._newest
         size = segments.SEGMENT_ROWS
         for last in range(begin + size, end + 1, size):
             if not self._write_segment(last - size + 1, last):
                 break
             progress(last - begin, end - begin)
 
-    def _rewrite(self, bad: list[segments.Segment]) -> None:
+    def _rewrite(self, bad: list[Segment]) -> None:
         for segment in bad:
             if self._write_segment(segment.first, segment.last):
                 logger.warning("%s: rebuilt from the rows", segment.file)
@@ -289,6 +310,7 @@ class Log:
                 part = read_range(connection, first, last)
                 segment = segments.write(self.segments, first, last, part)
                 segments.record(connection, segment)
+            self._sealed = max(self._sealed, last)
         except (OSError, StoreError) as error:
             logger.warning("%s: could not write a segment: %s", self.segments, error)
             return False

@@ -1,12 +1,12 @@
 """A part of the log as flat arrays: what a segment file holds, and what a snapshot is made from.
 
-Every text column is two arrays, lengths and bytes, so that parts join by concatenation alone.
+Every text column is two arrays, lengths and bytes, so that a part needs no other to be read.
 References between rows are sequence numbers, which stay true whatever part they stand in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,14 +85,3 @@ def part_of(columns: Mapping[str, Sequence[Any]]) -> Part:
         except OverflowError as error:
             raise StoreError(f"{name}: a number is too large for {DTYPES[name]}: {error}") from None
     return part
-
-
-def joined(parts: Iterable[Part]) -> Part:
-    """Return the parts one after another."""
-    parts = list(parts)
-    empty = {name: np.empty(0, dtype=dtype) for name, dtype in DTYPES.items()}
-    if not parts:
-        return empty
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in DTYPES}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from heedful.store.columns import ChoiceTable, NameTable
+from heedful.store.columns import ChoiceTable, NameTable, Texts
 from heedful.store.parts import CODED, NAMED, Part, part_of
+from heedful.store.statements import Statements
 from heedful.store.tables import Names
 
 DECISION = (
@@ -25,19 +26,21 @@ Rows = Sequence[Sequence[Any]]
 
 def read_range(connection: Connection, first: int, last: int) -> Part:
     """Return the rows whose sequence numbers are ``first`` to ``last``, both included."""
+    sql = Statements(connection)
 
     def read(columns: str, table: str) -> Rows:
         query = f"SELECT {columns} FROM {table} WHERE seq BETWEEN ? AND ? ORDER BY seq"
-        return connection.exec_driver_sql(query, (first, last)).fetchall()
+        return sql.all(query, first, last)
 
     return _part(read)
 
 
 def read_subjects(connection: Connection, subjects: Sequence[str]) -> Part:
     """Return what concerns ``subjects``, found by index, in the order of the log."""
-    chosen = connection.exec_driver_sql(
+    sql = Statements(connection)
+    chosen = sql.all(
         "SELECT code FROM subjects WHERE name IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(subjects)),),
+        json.dumps(list(subjects)),
     )
     codes = json.dumps([code for (code,) in chosen])
     mine = "SELECT {} FROM decisions WHERE subject IN (SELECT value FROM json_each(?))"
@@ -49,15 +52,14 @@ def read_subjects(connection: Connection, subjects: Sequence[str]) -> Part:
 
     def read(columns: str, table: str) -> Rows:
         query = f"SELECT {columns} FROM {table} WHERE {where[table]} ORDER BY seq"
-        return connection.exec_driver_sql(query, (codes,) * query.count("?")).fetchall()
+        return sql.all(query, *(codes,) * query.count("?"))
 
     return _part(read)
 
 
-def read_names(connection: Connection) -> Names:
-    """Return all names of the log."""
-    tables = {kind: _names(connection, kind, "", ()) for kind in NAMED}
-    return _as_names(tables)
+def read_names(connection: Connection, kind: str, first: int) -> Texts:
+    """Return the names of ``kind`` (one of ``NAMED``) whose codes are ``first`` or higher."""
+    return _names(Statements(connection), kind, "code >= ?", first)
 
 
 def localise(connection: Connection, part: Part) -> tuple[Part, Names]:
@@ -65,8 +67,9 @@ def localise(connection: Connection, part: Part) -> tuple[Part, Names]:
 
     The order of the log's own codes is kept, which is that of first appearance.
     """
+    sql = Statements(connection)
     part = dict(part)
-    tables = {}
+    names = {}
     for kind in NAMED:
         places = [place for place, named in CODED.items() if named == kind]
         used = np.unique(np.concatenate([part[place] for place in places]))
@@ -74,18 +77,20 @@ def localise(connection: Connection, part: Part) -> tuple[Part, Names]:
             used = np.union1d(used, [0])
         for place in places:
             part[place] = np.searchsorted(used, part[place]).astype("<i4")
-        where = "WHERE code IN (SELECT value FROM json_each(?))"
-        tables[kind] = _names(connection, kind, where, (json.dumps(used.tolist()),))
-    return part, _as_names(tables)
+        where = "code IN (SELECT value FROM json_each(?))"
+        names[kind] = _names(sql, kind, where, json.dumps(used.tolist()))
+    return part, names_of(names)
 
 
-def _names(connection: Connection, kind: str, where: str, values: tuple[str, ...]) -> NameTable:
+def _names(sql: Statements, kind: str, where: str, value: object) -> Texts:
     column = "body" if kind == "choice_sets" else "name"
-    query = f"SELECT {column} FROM {kind} {where} ORDER BY code"
-    return NameTable.of([name for (name,) in connection.exec_driver_sql(query, values)])
+    rows = sql.all(f"SELECT {column} FROM {kind} WHERE {where} ORDER BY code", value)
+    return Texts.of([name for (name,) in rows])
 
 
-def _as_names(tables: dict[str, NameTable]) -> Names:
+def names_of(texts: Mapping[str, Texts]) -> Names:
+    """Return the tables of names, given one column of text for each of ``NAMED``."""
+    tables = {kind: NameTable(texts[kind]) for kind in NAMED}
     choices = ChoiceTable(tables.pop("choice_sets"))
     return Names(**tables, choice_sets=choices)
 

@@ -19,10 +19,12 @@ import numpy as np
 from sqlalchemy import Connection
 
 from heedful.store.parts import DTYPES, Part
-from heedful.store.rows import read_range
 
 SEGMENT_ROWS = 65_536
 TEMPORARY = ".new-"
+
+Stamp = tuple[int, int, int]
+"""A file's inode, size in bytes, and time of its last change in nanoseconds."""
 
 logger = logging.getLogger("heedful.store")
 
@@ -88,23 +90,13 @@ def load(folder: Path, segment: Segment) -> Part | None:
         return None
 
 
-def read(connection: Connection, folder: Path, watermark: int) -> tuple[list[Part], list[Segment]]:
-    """Return all rows up to ``watermark`` as parts in order, and the segments that were bad."""
-    parts: list[Part] = []
-    bad: list[Segment] = []
-    begin = 1
-    for segment in listed(connection, watermark):
-        if segment.first > begin:
-            parts.append(read_range(connection, begin, segment.first - 1))
-        part = load(folder, segment)
-        if part is None:
-            bad.append(segment)
-            part = read_range(connection, segment.first, segment.last)
-        parts.append(part)
-        begin = segment.last + 1
-    if begin <= watermark:
-        parts.append(read_range(connection, begin, watermark))
-    return parts, bad
+def stamp(folder: Path, segment: Segment) -> Stamp | None:
+    """Return what changes when the file of ``segment`` is written to; None where it is missing."""
+    try:
+        found = (folder / segment.file).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def sweep(connection: Connection, folder: Path) -> None:

@@ -11,19 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heedful.record import ChoiceSet
-from heedful.store.columns import ChoiceTable, Ints, Texts, frozen, offsets_of
+from heedful.store.assembly import Assembly
+from heedful.store.columns import ChoiceTable, Ints, Texts
 from heedful.store.errors import StoreError
 from heedful.store.memory import Record, collect
-from heedful.store.parts import CODED, NAMED, Part
-from heedful.store.tables import (
-    Decisions,
-    Ends,
-    Feedbacks,
-    Flags,
-    Names,
-    position,
-    taken_back,
-)
+from heedful.store.parts import CODED, NAMED
+from heedful.store.tables import Decisions, Ends, Feedbacks, Flags, Names
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +48,12 @@ class Snapshot:
             StoreError: a repeated id, feedback before its decision, a choice set that is not given.
         """
         part, names, watermark = collect(records, choice_sets)
-        return cls.assemble(part, names, watermark)
+        return cls.assemble(Assembly.of(part), names, watermark)
 
     @classmethod
-    def assemble(cls, part: Part, names: Names, watermark: int) -> Snapshot:
-        """Return the snapshot of ``part``, whose references are sequence numbers."""
-        decisions = _decisions(part)
-        snapshot = cls(watermark, decisions, _feedback(part, decisions.seq), _ends(part), names)
-        return snapshot._only_names_in_use()
+    def assemble(cls, assembly: Assembly, names: Names, watermark: int) -> Snapshot:
+        """Return the snapshot of the rows that have been added to ``assembly``."""
+        return cls(watermark, *assembly.tables(), names)._only_names_in_use()
 
     def until(self, watermark: int) -> Snapshot:
         """Return this snapshot as it stood at an earlier watermark.
@@ -166,40 +157,6 @@ class Snapshot:
             tables[kind] = getattr(self.names, kind).head(max(highest + 1, at_least))
         names = Names(**tables)
         return Snapshot(self.watermark, self.decisions, self.feedback, self.ends, names)
-
-
-def _decisions(part: Part) -> Decisions:
-    plain = ("seq", "episode", "step", "subject", "choices", "policy", "vocabulary", "made_at")
-    return Decisions(
-        **{name: frozen(part[f"decisions/{name}"]) for name in plain},
-        offsets=frozen(offsets_of(part["decisions/lengths"])),
-        units=frozen(part["decisions/units"]),
-        logps=frozen(part["decisions/logps"]),
-        contexts=_texts(part, "decisions"),
-    )
-
-
-def _feedback(part: Part, decision_seq: Ints) -> Feedbacks:
-    plain = ("seq", "unit", "kind", "value", "by", "given_at", "received_at")
-    retracts = position(part["feedback/seq"], part["feedback/retracts"])
-    return Feedbacks(
-        **{name: frozen(part[f"feedback/{name}"]) for name in plain},
-        decision=frozen(position(decision_seq, part["feedback/decision"])),
-        retracts=frozen(retracts),
-        retracted=frozen(taken_back(retracts)),
-        texts=_texts(part, "feedback"),
-    )
-
-
-def _ends(part: Part) -> Ends:
-    plain = ("seq", "episode", "terminated", "ended_at")
-    columns = {name: frozen(part[f"ends/{name}"]) for name in plain}
-    return Ends(**columns, contexts=_texts(part, "ends"))
-
-
-def _texts(part: Part, table: str) -> Texts:
-    offsets = offsets_of(part[f"{table}/text_lengths"])
-    return Texts(frozen(offsets), frozen(part[f"{table}/text_data"]))
 
 
 def _before(seq: Ints, watermark: int) -> Ints:

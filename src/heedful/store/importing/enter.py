@@ -84,8 +84,7 @@ class Entry:
 
     def _known(self, table: str, ids: list[str]) -> set[str]:
         query = f"SELECT id FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
-        rows = self._admission.connection.exec_driver_sql(query, (json.dumps(ids),))
-        return {row[0] for row in rows}
+        return {id_ for (id_,) in self._admission.sql.all(query, json.dumps(ids))}
 
     # New decisions
 
@@ -120,7 +119,7 @@ class Entry:
             [units[i : i + 4] for i in range(0, len(units), 4)],
         )
         policy, vocabulary = self._made_elsewhere()
-        self._admission.connection.exec_driver_sql(
+        self._admission.sql.run_many(
             INSERT_DECISION,
             [
                 (seq, id_, episode, step, subject, 0, policy, vocabulary, at, unit, None, "")
@@ -156,7 +155,7 @@ class Entry:
         """Insert rows in the order of the log; givers get their codes in that order too."""
         givers = np.fromiter((row[2] for row in feedback), np.int64, len(feedback))
         codes = self._coded("people", givers).tolist()
-        self._admission.connection.exec_driver_sql(
+        self._admission.sql.run_many(
             INSERT_FEEDBACK,
             [(*row[:2], code, *row[3:]) for row, code in zip(feedback, codes, strict=True)],
         )
@@ -168,15 +167,14 @@ class Entry:
         if len(missing):
             first = np.sort(np.unique(missing, return_index=True)[1])
             new = missing[first]
-            connection = self._admission.connection
             wanted = [names[code] for code in new.tolist()]
-            codes[new] = self._admission.names.intern_many(connection, kind, wanted)
+            codes[new] = self._admission.names.intern_many(self._admission.sql, kind, wanted)
         return np.asarray(codes[local])
 
     def _made_elsewhere(self) -> tuple[int, int]:
-        connection, names = self._admission.connection, self._admission.names
-        policy = names.intern(connection, "policies", MADE_ELSEWHERE)
-        return policy, names.intern(connection, "vocabularies", MADE_ELSEWHERE)
+        sql, names = self._admission.sql, self._admission.names
+        policy = names.intern(sql, "policies", MADE_ELSEWHERE)
+        return policy, names.intern(sql, "vocabularies", MADE_ELSEWHERE)
 
     def _number_steps(self, episode: NDArray[Any]) -> Positions:
         """Return each event's number within its episode, going on from what the log has."""
@@ -192,12 +190,12 @@ class Entry:
     def _next_steps(self) -> Positions:
         """Return the next step of every episode of the file: ``int64 [episodes]``."""
         steps = np.zeros(len(self._episodes), dtype=np.int64)
-        rows = self._admission.connection.exec_driver_sql(
+        rows = self._admission.sql.all(
             "SELECT e.name, max(d.step) + 1 FROM decisions d JOIN episodes e ON e.code = d.episode "
             "WHERE d.subject IN (SELECT code FROM subjects WHERE name IN "
             "(SELECT value FROM json_each(?))) GROUP BY d.episode",
-            (json.dumps(self._subjects),),
-        ).fetchall()
+            json.dumps(self._subjects),
+        )
         if rows:
             place = {name: code for code, name in enumerate(self._episodes)}
             for name, step in rows:

@@ -1,0 +1,79 @@
+"""What has been read of the log, kept so that the next snapshot reads the new rows alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection
+
+from heedful.store import segments
+from heedful.store.assembly import Assembly
+from heedful.store.growth import GrowingTexts
+from heedful.store.parts import NAMED, Part
+from heedful.store.rows import names_of, read_names, read_range
+from heedful.store.segments import Segment, Stamp
+from heedful.store.snapshot import Snapshot
+
+
+class Reading:
+    """The log from its first row to ``watermark``, as columns that grow.
+
+    Snapshots share their memory with it. Reading that was interrupted leaves the columns uneven:
+    throw such a one away.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.watermark = 0
+        self._folder = folder
+        self._assembly = Assembly()
+        self._names = {kind: GrowingTexts() for kind in NAMED}
+        self._stamps: dict[Segment, Stamp] = {}  # of the files that matched their SHA-256
+
+    @property
+    def nbytes(self) -> int:
+        """Return how much memory it takes, in bytes."""
+        return self._assembly.nbytes + sum(texts.nbytes for texts in self._names.values())
+
+    def read_on(self, connection: Connection, upto: int) -> list[Segment]:
+        """Read as far as row ``upto``, from segments where they are whole and from SQL elsewhere.
+
+        Returns:
+            The segments that are missing or damaged; those that were read before count too.
+        """
+        bad = []
+        for segment in segments.listed(connection, upto):
+            stamp = segments.stamp(self._folder, segment)
+            if stamp is not None and stamp == self._stamps.get(segment):
+                continue  # its rows have been read, and nobody has touched it since
+            part = segments.load(self._folder, segment)
+            if part is None:
+                bad.append(segment)
+            elif stamp is not None:
+                self._stamps[segment] = stamp
+            self._read_rows(connection, segment.first - 1)
+            if part is not None and segment.first == self.watermark + 1:
+                self._add(part, segment.last)
+            self._read_rows(connection, segment.last)
+        self._read_rows(connection, upto)
+        self._read_names(connection)
+        return bad
+
+    def snapshot(self, upto: int) -> Snapshot:
+        """Return everything up to ``upto``, which must have been read."""
+        names = names_of({kind: texts.rows for kind, texts in self._names.items()})
+        snapshot = Snapshot.assemble(self._assembly, names, self.watermark)
+        return snapshot if upto == self.watermark else snapshot.until(upto)
+
+    def _read_rows(self, connection: Connection, last: int) -> None:
+        if last > self.watermark:
+            self._add(read_range(connection, self.watermark + 1, last), last)
+
+    def _add(self, part: Part, last: int) -> None:
+        self._assembly.extend(part)
+        self.watermark = last
+
+    def _read_names(self, connection: Connection) -> None:
+        for kind, known in self._names.items():
+            new = read_names(connection, kind, len(known))
+            known.extend(np.diff(new.offsets), new.data)
