@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,6 +229,7 @@ def run(
     *,
     seed: int = 0,
     scale: Scale | None = None,
+    overrides: Mapping[str, object] | None = None,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Story:
     """Let the circle turn in a new workspace at ``folder`` (an old demo's is replaced).
@@ -237,11 +238,12 @@ def run(
         folder: where the workspace is made.
         seed: of the shop's world, its people, and the training.
         scale: how much of everything.
+        overrides: other settings than the shop's own, by ``section.key``.
         tell: is told what happens, line by line.
     """
     scale = scale or Scale()
     parameters = ShopParameters(world_seed=seed)
-    with prepared(folder, parameters, scale, seed) as workspace:
+    with prepared(folder, parameters, scale, seed, overrides) as workspace:
         clock = Clock(2e9)
         workspace.clock = clock
         first = workspace.popularity()
@@ -261,7 +263,13 @@ def run(
         return Story(folder, rounds, measured, files)
 
 
-def prepared(folder: Path, parameters: ShopParameters, scale: Scale, seed: int) -> Workspace:
+def prepared(
+    folder: Path,
+    parameters: ShopParameters,
+    scale: Scale,
+    seed: int,
+    overrides: Mapping[str, object] | None = None,
+) -> Workspace:
     """Return a workspace with the purchases people made before the shop had a policy."""
     shutil.rmtree(folder, ignore_errors=True)
     settings = SETTINGS.format(
@@ -270,7 +278,8 @@ def prepared(folder: Path, parameters: ShopParameters, scale: Scale, seed: int) 
     folder.mkdir(parents=True)
     catalogue = "\n".join(item_id(i) for i in range(parameters.items))
     (folder / "catalogue.txt").write_text(catalogue + "\n", "utf-8")
-    workspace = Workspace.create(folder, settings=settings)
+    Workspace.create(folder, settings=settings).close()
+    workspace = Workspace.open(folder, overrides)
     with (folder / "purchases.csv").open("w", newline="", encoding="utf-8") as out:
         rows = csv.writer(out)
         rows.writerow(["person", "item", "chosen", "rating", "time"])

@@ -25,7 +25,7 @@ def test_flag_before_environment_before_file_before_default(tmp_path: Path) -> N
     file = write(tmp_path, "[pretrain]\nepochs = 2\nbatch = 2\nclip = 2.0\n")
     variables = {"HEEDFUL_PRETRAIN_EPOCHS": "3", "HEEDFUL_PRETRAIN_BATCH": "3"}
     pretrain = load(file, {"pretrain.epochs": 4, "pretrain.clip": None}, variables).pretrain
-    assert (pretrain.epochs, pretrain.batch, pretrain.clip, pretrain.ema) == (4, 3, 2.0, 0.0)
+    assert (pretrain.epochs, pretrain.batch, pretrain.clip, pretrain.ema) == (4, 3, 2.0, 0.99)
 
 
 def test_the_environment_of_the_process_is_read(

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heedful.store import Log, Snapshot, StoreError, reading, segments
-from heedful.store import log as log_module
 
 
 @pytest.fixture
@@ -130,7 +129,7 @@ def test_a_watermark_that_is_not_there_yet_costs_nothing(log, make, ranges):
 
 def test_a_large_log_is_read_afresh(log, make, ranges, monkeypatch):
     log.append([make.decision("a")])
-    monkeypatch.setattr(log_module, "KEPT_BYTES", 10)
+    monkeypatch.setattr(reading, "KEPT_BYTES", 10)
     assert log.snapshot().digest() == log.snapshot().digest()
     assert ranges == [(1, 1), (1, 1)]
 

@@ -35,6 +35,7 @@ from heedful.policy import Policy, Popularity, TransitionPrior, load
 from heedful.store.registry import Version
 
 TOP = 10
+POPULARITY, PRIOR = "popularity", "transition prior"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,27 @@ class Ranking:
         }
 
 
-def ranking(bench: Bench, version: Version) -> Ranking | None:
-    """Rank the held-out last unit of every subject, as the log stood when ``version`` was trained.
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What was held out when a version was trained, and how policies rank it.
 
-    Returns:
-        ``None`` where nothing was held out.
+    Attributes:
+        streams: the log as it stood then.
+        slots: int64 [n], the last unit of each subject that has one to rank.
+        policies: the version without its exploration, popularity, and the transition prior.
+        ranks: by the same names, [n].
+        seen: whether units may come again.
     """
+
+    streams: Streams
+    slots: np.ndarray
+    policies: Mapping[str, Policy]
+    ranks: Mapping[str, np.ndarray]
+    seen: bool
+
+
+def held_out(bench: Bench, version: Version) -> HeldOut:
+    """Rank the held-out last unit of every subject with ``version`` and with what costs nothing."""
     card = bench.registry.card(version.name)
     loaded = load(bench.registry.folder(version.name))
     snapshot = bench.log.snapshot(None if card.snapshot is None else card.snapshot.watermark)
@@ -107,32 +123,45 @@ def ranking(bench: Bench, version: Version) -> Ranking | None:
     chosen, seen = chosen_by_people(streams), repeats(bench)
     slots = split.test[chosen[split.test] > 0]
     slots = slots if seen else fresh_targets(streams, slots)
-    if not len(slots):
-        return None
     sequences = sequences_of(streams, chosen * split.train)
     counts = np.bincount(np.concatenate(sequences), minlength=len(loaded.vocabulary))
-    popular = Popularity(streams.schema).fit(torch.from_numpy(counts))
-    prior = _tuned_prior(bench, streams, sequences, split.validation[chosen[split.validation] > 0])
+    validation = split.validation[chosen[split.validation] > 0]
     policies: dict[str, Policy] = {
         version.name: without_floor(loaded.policy),
-        "popularity": popular,
-        "transition prior": prior,
+        POPULARITY: Popularity(streams.schema).fit(torch.from_numpy(counts)),
+        PRIOR: _tuned_prior(bench, streams, sequences, validation),
     }
     window = bench.config.policy.window
-    found = {
+    ranks = {
         name: held_out_ranks(policy, streams, slots, window=window, seen=seen)
         for name, policy in policies.items()
     }
+    return HeldOut(streams, slots, policies, ranks, seen)
+
+
+def ranking(bench: Bench, version: Version) -> Ranking | None:
+    """Rank the held-out last unit of every subject, as the log stood when ``version`` was trained.
+
+    Returns:
+        ``None`` where nothing was held out.
+    """
+    found = held_out(bench, version)
+    if not len(found.slots):
+        return None
+    window = bench.config.policy.window
     metrics = {
-        name: _metrics(ranks, _coverage(policies[name], streams, slots, window, seen=seen))
-        for name, ranks in found.items()
+        name: _metrics(
+            found.ranks[name],
+            _coverage(policy, found.streams, found.slots, window, seen=found.seen),
+        )
+        for name, policy in found.policies.items()
     }
-    difference = ndcg(found[version.name], TOP) - ndcg(found["transition prior"], TOP)
-    filtered = "with repeats" if seen else "items seen before filtered"
+    difference = ndcg(found.ranks[version.name], TOP) - ndcg(found.ranks[PRIOR], TOP)
+    filtered = "with repeats" if found.seen else "items seen before filtered"
     return Ranking(
-        f"leave-one-out in the order of the log, full ranking of {len(loaded.vocabulary)} units, "
-        f"{filtered}, score ties count half",
-        len(slots),
+        f"leave-one-out in the order of the log, full ranking of {found.streams.schema.size} "
+        f"units, {filtered}, score ties count half",
+        len(found.slots),
         metrics,
         bootstrap(difference, seed=0),
     )

@@ -22,14 +22,11 @@ from heedful.store.errors import StoreError
 from heedful.store.lock import WriterLock
 from heedful.store.memory import Record
 from heedful.store.names import Interner
-from heedful.store.reading import Reading
+from heedful.store.reading import Kept
 from heedful.store.receipts import Receipt
 from heedful.store.rows import localise, read_range, read_subjects
 from heedful.store.segments import Segment
 from heedful.store.snapshot import Snapshot
-
-KEPT_BYTES = 2**30
-"""Columns of up to this size stay in memory between snapshots; a larger log is read afresh."""
 
 logger = logging.getLogger("heedful.store")
 
@@ -71,8 +68,7 @@ class Log:
         self._mutex = threading.RLock()
         self._names = Interner()
         self._newest = self._sealed = 0  # the writer's last row, and its last row in a segment
-        self._reading_on = threading.Lock()
-        self._kept: Reading | None = None
+        self._kept = Kept(self.segments)
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool) -> Log:
@@ -202,20 +198,10 @@ class Log:
             if watermark is not None and watermark > newest:
                 raise StoreError(f"{self.path}: ends at {newest}, there is no {watermark} yet")
             upto = newest if watermark is None else max(watermark, 0)
-            snapshot, bad = self._read_on(connection, upto)
+            snapshot, bad = self._kept.snapshot(connection, upto)
         if bad and self._writer is not None:
             self._rewrite(bad)
         return snapshot
-
-    def _read_on(self, connection: Connection, upto: int) -> tuple[Snapshot, list[Segment]]:
-        """Read what is new since the last time; what an exception interrupts is not kept."""
-        with self._reading_on:
-            reading, self._kept = self._kept or Reading(self.segments), None
-            bad = reading.read_on(connection, upto)
-            snapshot = reading.snapshot(upto)
-            if reading.nbytes <= KEPT_BYTES:
-                self._kept = reading
-        return snapshot, bad
 
     def history(self, subjects: Sequence[str]) -> Snapshot:
         """Return all that concerns ``subjects`` (pseudonyms), found by index.

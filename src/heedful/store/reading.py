@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,28 @@ from heedful.store.parts import NAMED, Part
 from heedful.store.rows import names_of, read_names, read_range
 from heedful.store.segments import Segment, Stamp
 from heedful.store.snapshot import Snapshot
+
+KEPT_BYTES = 2**30
+"""Columns of up to this size stay in memory between snapshots; a larger log is read afresh."""
+
+
+class Kept:
+    """The reading that one snapshot leaves for the next. Any thread may ask."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._reading: Reading | None = None
+
+    def snapshot(self, connection: Connection, upto: int) -> tuple[Snapshot, list[Segment]]:
+        """Return everything up to row ``upto``, and the segments found missing or damaged."""
+        with self._lock:
+            reading, self._reading = self._reading or Reading(self._folder), None
+            bad = reading.read_on(connection, upto)
+            snapshot = reading.snapshot(upto)
+            if reading.nbytes <= KEPT_BYTES:
+                self._reading = reading  # only now: an exception on the way leaves none
+        return snapshot, bad
 
 
 class Reading:
