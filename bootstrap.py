@@ -50,6 +50,7 @@ BUILT = (
     ".pytest_cache",
     ".hypothesis",
     ".import_linter_cache",
+    "demo",
     "docs/_build",
     "dist",
 )

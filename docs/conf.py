@@ -1,7 +1,7 @@
 import sys
 from pathlib import Path
 
-# Before autodoc sets TYPE_CHECKING to see all annotations: pydantic cannot build FastAPI's models so.
+# Before autodoc sets TYPE_CHECKING to see annotations: pydantic cannot build FastAPI's models so.
 import fastapi  # noqa: F401
 
 from heedful import __version__
@@ -12,6 +12,7 @@ project = "heedful"
 release = version = __version__
 html_title = f"heedful {__version__}"
 html_theme = "furo"
+highlight_language = "text"
 html_show_copyright = False
 html_show_sphinx = False
 

@@ -1,4 +1,4 @@
-"""Write a file of ratings by simulated people, to try heedful on: ``python examples/ratings.py``."""
+"""Write a file of ratings by simulated people, to try heedful on."""
 
 import csv
 import sys

@@ -65,8 +65,13 @@ class Shop:
         self.workspace.clock = lambda: self.now
         self._visits = 0
 
-    def visit(self, people: int, click: Callable[[str], float], *, decisions: int = 2) -> None:
-        """Let new people come, who click with a probability that depends on the version."""
+    def visit(
+        self, people: int, click: Callable[[str], float], *, decisions: int = 2, times: int = 1
+    ) -> None:
+        """Let new people come, who click with a probability that depends on the version.
+
+        Every click is delivered as many ``times``.
+        """
         rng = np.random.default_rng(self._visits)
         names = [f"visitor-{self._visits}-{number}" for number in range(people)]
         self._visits += 1
@@ -79,7 +84,8 @@ class Shop:
                     for unit in range(len(answer.units))
                     if rng.random() < click(answer.policy)
                 ]
-                service.feedback(said)
+                for _ in range(times):
+                    service.feedback(said)
                 self.now += 1
         self.now += 20  # the windows of the gate have passed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import heedful
-from heedful.config import ConfigError
+from heedful.config import FILE_NAME, ConfigError
 from heedful.store import StoreError
 from heedful.workspace import SECRET, Workspace
 from tests.small_shop import COLUMNS, TINY, Shop, write_ratings
@@ -63,10 +63,29 @@ def test_a_domain_that_is_not_installed_names_those_that_are(tmp_path: Path) -> 
         Workspace.open(tmp_path, {"workspace.domain": "cheese"})
 
 
-def test_an_option_the_domain_does_not_know_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("slat", 3, "domain.slat = 3: is unknown (did you mean slate?)"),
+        ("colour", "red", 'domain.colour = "red": is unknown (keys of [domain]: slate, '),
+        ("slate", 0, "domain.slate = 0: should be greater than or equal to 1 (allowed: 1 <= "),
+        ("slate", "many", 'domain.slate = "many": should be a valid integer'),
+    ],
+)
+def test_an_option_the_domain_cannot_use_is_refused(
+    tmp_path: Path, key: str, value: object, said: str
+) -> None:
     Workspace.create(tmp_path).close()
-    with pytest.raises(ConfigError, match="slat"):
-        Workspace.open(tmp_path, {"domain.slat": 3})
+    with pytest.raises(ConfigError) as refused:
+        Workspace.open(tmp_path, {f"domain.{key}": value})
+    assert f"{tmp_path / FILE_NAME}: {said}" in str(refused.value)
+    assert "pydantic" not in str(refused.value)
+
+
+def test_a_file_is_no_workspace(tmp_path: Path) -> None:
+    Workspace.create(tmp_path).close()
+    with pytest.raises(ConfigError, match="is a file; a workspace is a folder"):
+        Workspace.open(tmp_path / FILE_NAME)
 
 
 def test_nothing_is_made_for_a_domain_that_is_not_installed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ by nothing else.
 from __future__ import annotations
 
 import csv
+import hashlib
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from heedful.serve import DecisionAnswer, DecisionRequest, EndRequest, FeedbackR
 from heedful.workspace import Workspace
 
 SECONDS_PER_DECISION = 60.0
+OPENING = 1_790_000_000.0  # in the shop's own time
 BEHIND = 5
 Floats = npt.NDArray[np.float64]
 
@@ -76,6 +78,7 @@ batch = 32
 learning_rate = 0.005
 kl = 0.0
 lam = 0.0
+replay = 2.0
 feedback_weight = 1.0
 
 [gate]
@@ -102,7 +105,7 @@ class Scale:
 
     people: int = 1000
     decisions: int = 8
-    rounds: int = 6
+    rounds: int = 5
     groups: int = 10
     history: tuple[int, int] = (800, 20)
 
@@ -244,7 +247,7 @@ def run(
     scale = scale or Scale()
     parameters = ShopParameters(world_seed=seed)
     with prepared(folder, parameters, scale, seed, overrides) as workspace:
-        clock = Clock(2e9)
+        clock = Clock(OPENING)
         workspace.clock = clock
         first = workspace.popularity()
         workspace.promote(first, by="demo")
@@ -278,7 +281,8 @@ def prepared(
     folder.mkdir(parents=True)
     catalogue = "\n".join(item_id(i) for i in range(parameters.items))
     (folder / "catalogue.txt").write_text(catalogue + "\n", "utf-8")
-    Workspace.create(folder, settings=settings).close()
+    secret = hashlib.sha256(f"demo {seed}".encode()).hexdigest()
+    Workspace.create(folder, settings=settings, secret=secret).close()
     workspace = Workspace.open(folder, overrides)
     with (folder / "purchases.csv").open("w", newline="", encoding="utf-8") as out:
         rows = csv.writer(out)

@@ -54,14 +54,29 @@ class Workspace:
             ConfigError: no heedful.toml there, an error in it, or an unknown domain.
         """
         folder = Path(path)
+        if folder.is_file():
+            problem = f"is a file; a workspace is a folder with a {FILE_NAME}"
+            raise ConfigError([Problem(source=str(folder), key="", problem=problem)])
         config = load(folder, overrides)
         return cls(folder, config, find_domain(config, folder))
 
     @classmethod
     def create(
-        cls, path: str | Path, *, domain: str = "recommendation", settings: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        domain: str = "recommendation",
+        settings: str | None = None,
+        secret: str | None = None,
     ) -> Self:
         """Make a workspace: a documented heedful.toml, an empty log, and a secret of its own.
+
+        Args:
+            path: the folder.
+            domain: what a unit is.
+            settings: the text of another heedful.toml.
+            secret: hexadecimal digits for a simulation that shall come out the same again; a real
+                workspace draws its own.
 
         Raises:
             ConfigError: no such domain is installed; nothing was made.
@@ -72,7 +87,9 @@ class Workspace:
         if (folder / FILE_NAME).exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / FILE_NAME))
         folder.mkdir(parents=True, exist_ok=True)
-        _make_secret(folder / SECRET)  # before the file that makes the folder a workspace
+        _make_secret(
+            folder / SECRET, secret or secrets.token_hex(32)
+        )  # before the file that makes the folder a workspace
         with (folder / FILE_NAME).open("x", encoding="utf-8") as out:
             out.write(template(domain) if settings is None else settings)
         with cls.open(folder) as workspace, workspace.writing():
@@ -260,6 +277,7 @@ class Workspace:
             registry=self.registry,
             config=self.config,
             runs=self.folder / RUNS,
+            secret=self.key,
             clock=self.clock,
             reporter=self.reporter,
         )
@@ -302,6 +320,8 @@ def find_domain(config: Config, folder: Path) -> Domain:
     make = cast(Callable[[dict[str, Any], Path], Domain], entry.load())
     try:
         return make(dict(config.domain), folder)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError([Problem(source=source, key="domain", problem=str(error))]) from None
 
@@ -325,9 +345,9 @@ def _installed(name: str, source: str) -> EntryPoint:
     raise ConfigError([problem])
 
 
-def _make_secret(file: Path) -> None:
+def _make_secret(file: Path, secret: str) -> None:
     """Write a new secret that only its owner can read; one that is there already is kept."""
     with suppress(FileExistsError):
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as out:
-            out.write(secrets.token_hex(32))
+            out.write(secret)

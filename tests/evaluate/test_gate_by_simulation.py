@@ -48,6 +48,29 @@ def test_logged_probabilities_rarely_promote_what_is_worth_the_same(exploration,
 SHAPES = [(100, 20), (30, 60), (300, 20)]  # subjects, decisions of each
 
 
+@pytest.mark.parametrize("exploration", [0.5, 0.2], ids=["w_max-10", "w_max-25"])
+@pytest.mark.parametrize(("subjects", "decisions"), SHAPES)
+def test_logged_probabilities_of_subjects_who_disagree(subjects, decisions, exploration):
+    """Arm 1 is twice as good for half of the subjects, worthless for the others: on average equal.
+
+    One D per decision knows of the past rows of its subject, so Ville's inequality does not cover
+    it; importance weights are noisy enough to hide that at these numbers of decisions.
+    """
+    rng = np.random.default_rng(21)
+    w_max = 5 / exploration
+
+    def simulate(size):
+        shape = (size, subjects * decisions)
+        arm = np.where(rng.random(shape) < exploration, rng.integers(5, size=shape), 0)
+        likes = np.repeat(rng.random((size, subjects)) < 0.5, decisions, axis=1)
+        pays = np.where(arm == 1, 0.2 * likes, 0.1)
+        rewards = (rng.random(shape) < pays).astype(float)
+        pairs = off_policy_pairs(np.where(arm == 1, w_max, 0.0), rewards, w_max)
+        return first_crossing(pairs, OFF_POLICY_FRACTIONS)
+
+    assert (in_batches(RUNS, subjects * decisions, simulate) > 0).mean() <= MOST
+
+
 @pytest.mark.parametrize("baseline", [False, True], ids=["plain", "baseline"])
 @pytest.mark.parametrize("base", [0.1, 0.3])
 @pytest.mark.parametrize(("subjects", "decisions"), SHAPES)

@@ -145,3 +145,28 @@ def test_promoting_another_by_hand_stops_the_trial(shop: Shop) -> None:
     shop.workspace.promote(other, by="ada", why="holidays")
     assert shop.workspace.registry.trial() is None
     assert (state(shop, "0002"), state(shop, "0003")) == ("candidate", "live")
+
+
+def outcome_of(folder: Path, *, times: int) -> tuple[bytes, object, dict[str, object]]:
+    """Return the weights and the verdicts when every feedback is delivered as many ``times``."""
+    shop = Shop(folder)
+    shop.now += 100
+    shop.visit(60, lambda version: 0.4, times=times)
+    assert turn(shop.workspace.bench()).action == "trial begun"
+    shop.visit(150, lambda version: 0.9 if version == "0002" else 0.1, times=times)
+    value = shop.workspace.evaluate("0002").to_dict()["value"]
+    done = turn(shop.workspace.bench())
+    weights = shop.workspace.registry.folder("0002") / "model.safetensors"
+    shop.close()
+    return weights.read_bytes(), value, done.to_dict()
+
+
+def test_every_feedback_delivered_twice_changes_neither_weights_nor_verdict(
+    opened: Path, tmp_path: Path
+) -> None:
+    once, twice = (
+        outcome_of(Path(shutil.copytree(opened, tmp_path / str(times))), times=times)
+        for times in (1, 2)
+    )
+    assert once[2]["action"] == "promoted"
+    assert twice == once

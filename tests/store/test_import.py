@@ -277,6 +277,12 @@ def test_empty_lines_are_no_rows(log, tmp_path):
     assert load(log, write(tmp_path, ROWS.replace("\nbob", "\n\nbob"))).read == 4
 
 
+def test_columns_without_a_name_are_passed_over(log, tmp_path):
+    text = "".join(f"{line},,\n" for line in ROWS.splitlines())
+    report = load(log, write(tmp_path, text))
+    assert (report.read, report.added) == (4, 4)
+
+
 def test_a_dry_run_adds_nothing(log, tmp_path, make):
     load(log, write(tmp_path, HEADER + 'ann,tea,4,1,"good, hot",20\n'))
     before = log.snapshot().digest()

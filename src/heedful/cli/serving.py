@@ -65,8 +65,11 @@ def serve(
 ) -> None:
     """Decide for people over HTTP, and hear what they answer.
 
-    Every request needs a key; init printed the first. A version that goes live meanwhile decides
-    from its promotion on, without a restart.
+    POST {"user": "ann"} to /v1/decisions to be told units, and {"decision": ID, "unit": 0, "kind":
+    "click", "value": true} to /v1/feedback to say what came of them. Every request needs the header
+    Authorization: Bearer KEY; init printed the first key.
+
+    A version that goes live meanwhile decides from its promotion on, without a restart.
     """
     with outcome():
         from heedful.workspace import Workspace

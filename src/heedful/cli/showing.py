@@ -21,7 +21,7 @@ def demo(
         Path, typer.Argument(help="Where the shop is made; an earlier demo there is replaced.")
     ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the world, its people, and the training.")] = 0,
-    rounds: Annotated[int, typer.Option(min=1, help="Candidates that get a chance.")] = 6,
+    rounds: Annotated[int, typer.Option(min=1, help="Candidates that get a chance.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Watch a small shop with simulated people improve itself."""

@@ -5,6 +5,7 @@ environment and flags, `template` writes the documented file that ``heedful init
 """
 
 from heedful.config.errors import ConfigError, Problem
+from heedful.config.explain import checked_options
 from heedful.config.sections import (
     Config,
     Gate,
@@ -34,6 +35,7 @@ __all__ = [
     "Section",
     "Serve",
     "Workspace",
+    "checked_options",
     "load",
     "template",
 ]

@@ -6,17 +6,19 @@ import difflib
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from heedful.config.errors import Problem
+from heedful.config.errors import ConfigError, Problem
 from heedful.config.fields import allowed_values, toml
 from heedful.config.sections import Config, Section
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
     from pydantic_core import ErrorDetails
+
+Options = TypeVar("Options", bound=BaseModel)
 
 LONGEST_VALUE = 80
 
@@ -69,6 +71,46 @@ def problems_of(
     return list(problems.values())
 
 
+def checked_options(model: type[Options], found: Mapping[str, Any], source: str) -> Options:
+    """Return what stands under ``[domain]`` as a domain's own ``model``.
+
+    Args:
+        model: its fields are the keys; a model of a domain forbids others.
+        found: values by key.
+        source: where they stand.
+
+    Raises:
+        ConfigError: an unknown key or a value that is not allowed; all of them.
+    """
+    try:
+        return model.model_validate(dict(found))
+    except ValidationError as error:
+        problems = [
+            _option_problem(detail, model.model_fields, found, source)
+            for detail in error.errors(include_url=False)
+        ]
+        raise ConfigError(problems) from None
+
+
+def _option_problem(
+    detail: ErrorDetails, fields: Mapping[str, FieldInfo], found: Mapping[str, Any], source: str
+) -> Problem:
+    key = str(detail["loc"][0]) if detail["loc"] else ""
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, fields, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"keys of [domain]: {', '.join(fields)}"
+    else:
+        values = allowed_values(fields[key]) if key in fields else ""
+        remedy = f"allowed: {values}" if values else ""
+    return Problem(
+        source=source,
+        key=f"domain.{key}" if key else "[domain]",
+        problem=_what(detail),
+        found=_found({"domain": found}, "domain", key),
+        allowed=remedy,
+    )
+
+
 def _what(detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         return "is unknown"
@@ -81,7 +123,7 @@ def _what(detail: ErrorDetails) -> str:
 
 def _found(data: Mapping[str, Any], table: str, key: str) -> str:
     under = data.get(table)
-    if key and isinstance(under, dict) and key in under:
+    if key and isinstance(under, Mapping) and key in under:
         text = toml(under[key])
         return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
     return ""

@@ -20,8 +20,6 @@ from heedful.policy import Policy, Vocabulary
 from heedful.record import ALL_UNITS, ChoiceSet, Context, Decision, End, Feedback, Kind
 from heedful.store.snapshot import Snapshot
 
-ENVIRONMENT = "environment"
-
 
 @dataclass(slots=True)
 class _Player:

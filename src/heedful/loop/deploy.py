@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -74,7 +73,7 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
     return bench.registry.begin_trial(
         candidate,
         gate.share,
-        salt=secrets.token_hex(16),
+        salt=bench.salt(f"trial {k} of {candidate}"),
         watermark=bench.log.watermark(),
         k=k,
         alpha=alpha_of(k, gate.alpha),

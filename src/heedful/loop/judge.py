@@ -175,7 +175,12 @@ def value_of(logged: Logged) -> Value:
 
 
 def judge_log(logged: Logged, gate: Gate, *, k: int) -> Verdict:
-    """Judge by logged probabilities: a verdict on short slates, elsewhere a pre-screen."""
+    """Judge by logged probabilities: a verdict on short slates, elsewhere a pre-screen.
+
+    The null is per decision, given the past: where a few subjects decide very often and disagree,
+    their pasts tell what they like, and the test errs more often than alpha. A promotion therefore
+    rests on a trial; this tells what to try.
+    """
     evidence = off_policy(
         logged.candidate,
         logged.behaviour,

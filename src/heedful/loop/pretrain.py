@@ -74,25 +74,32 @@ def pretrain(
         with training.averaged():
             score = _validate(policy, streams, validation, window, seen=seen)
             watch.look(epoch, score, training.module)
-        run.log(
-            training.optimiser.step_count, {"ndcg@10": score, "epoch": epoch}, part="validation"
-        )
+        found, words = _shown(score)
+        run.log(training.optimiser.step_count, {**found, "epoch": epoch}, part="validation")
         run.save(training.checkpoint(epoch + 1, watch))
-        run.progress.update(epoch + 1, section.epochs, f"validation NDCG@10 {score:.4f}")
+        run.progress.update(epoch + 1, section.epochs, words)
         if watch.stale(epoch):
             break
     watch.put_back(training.module)
     training.module.eval()
-    return {"ndcg@10": watch.score, "epoch": watch.epoch, "steps": training.optimiser.step_count}
+    found, _ = _shown(watch.score)
+    return {**found, "epoch": watch.epoch, "steps": training.optimiser.step_count}
 
 
 def _validate(
     policy: Policy, streams: Streams, slots: np.ndarray, window: int, *, seen: bool
-) -> float:
-    """Return the mean NDCG@10 of the validation slots; 0 where there are none."""
+) -> float | None:
+    """Return the mean NDCG@10 of the validation slots; ``None`` where there are none."""
     if not len(slots):
-        return 0.0
+        return None
     return float(ndcg(held_out_ranks(policy, streams, slots, window=window, seen=seen), 10).mean())
+
+
+def _shown(score: float | None) -> tuple[dict[str, float], str]:
+    """Return a validation score as a metric and in words; what was not measured is no metric."""
+    if score is None:
+        return {}, "nothing held out to validate on"
+    return {"ndcg@10": score}, f"validation NDCG@10 {score:.4f}"
 
 
 class _Training:
@@ -197,12 +204,12 @@ class _Best:
 
     patience: int
     epoch: int = -1
-    score: float = -1.0
+    score: float | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def look(self, epoch: int, score: float, module: nn.Module) -> None:
-        """Remember the weights if they are the best."""
-        if score > self.score or not self.weights or score == 0.0:
+    def look(self, epoch: int, score: float | None, module: nn.Module) -> None:
+        """Remember the best weights; the last ones while no score tells them apart."""
+        if score is None or not self.score or score > self.score:
             self.epoch, self.score = epoch, score
             self.weights = {k: v.detach().clone() for k, v in module.state_dict().items()}
 

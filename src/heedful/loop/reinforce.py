@@ -122,6 +122,8 @@ class _Reinforcement:
 
         descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=on_step)
         steps = totals.pop("steps")
+        if not self.section.kl:
+            totals.pop("kl")
         return {name: value / steps for name, value in totals.items()}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -133,9 +135,9 @@ class _Reinforcement:
             weights = batch.weights * known
             behaviour = torch.where(known, batch.behaviour_logps, 0.0)
             counted = batch.filled(weights=weights, behaviour_logps=behaviour)
-            yield from prepare(
-                self.policy, [counted], reference=self.reference, lam=self.section.lam
-            )
+            # Without a KL term nothing looks at the reference: its pass would be for nothing.
+            reference = self.reference if self.section.kl else None
+            yield from prepare(self.policy, [counted], reference=reference, lam=self.section.lam)
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of one batch: REINFORCE, and the feedback head's beside it."""

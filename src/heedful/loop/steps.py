@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -59,6 +61,7 @@ class Bench:
         registry: written.
         config: what was asked for.
         runs: the folder of training runs.
+        secret: the workspace's; who is assigned to what follows from it, and nobody else can tell.
         clock: seconds since the epoch; the log's time in simulations.
         reporter: makes what shows progress, from a title.
     """
@@ -68,12 +71,17 @@ class Bench:
     registry: Registry
     config: Config
     runs: Path
+    secret: bytes
     clock: Callable[[], float] = time.time
     reporter: Callable[[str], Reporter] = lambda _title: Silent()
 
     def __post_init__(self) -> None:
         """Use as many threads as were asked for: the bits of the result depend on it."""
         torch.set_num_threads(self.config.workspace.threads)
+
+    def salt(self, purpose: str) -> str:
+        """Return 32 hexadecimal digits for ``purpose``, the same for the same purpose."""
+        return hmac.new(self.secret, purpose.encode(), hashlib.sha256).hexdigest()[:32]
 
     def earned(self, snapshot: Snapshot) -> Earned:
         """Return what the units of ``snapshot`` earned by the reward that was asked for."""
@@ -250,7 +258,8 @@ def with_prior(
     if weight == 0.0:
         return network, {"prior_weight": 0.0}
     policy = TransitionPrior(network, weight=weight, depth=depth).fit(sequences)
-    return policy, {"ndcg@10": score, "prior_weight": weight, "prior_depth": depth}
+    measured = {"ndcg@10": score} if len(validation) else {}
+    return policy, {**measured, "prior_weight": weight, "prior_depth": depth}
 
 
 def sequences_of(streams: Streams, weights: np.ndarray) -> list[np.ndarray]:

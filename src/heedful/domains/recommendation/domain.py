@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from heedful.config import FILE_NAME, checked_options
 from heedful.contract import Environment, Observed, Streams, encode
 from heedful.domains.recommendation.shop import ShopEnv, ShopParameters
 from heedful.policy import Channel, Schema, Vocabulary
@@ -45,10 +46,10 @@ class Recommendation:
         """Check ``options``; a relative catalogue is looked up in ``folder``.
 
         Raises:
-            pydantic.ValidationError: an unknown or ill-typed option.
+            ConfigError: an unknown or ill-typed option.
         """
-        self.options = Options.model_validate(dict(options or {}))
         self.folder = folder or Path()
+        self.options = checked_options(Options, options or {}, str(self.folder / FILE_NAME))
         self.length = self.options.slate
         self.features = len(self.options.numbers)
         self.channels = (

@@ -111,7 +111,8 @@ class Source:
         if self.layout.names:
             return list(self.layout.names)
         columns = self.layout.header(first)
-        twice = sorted({name for name in columns if columns.count(name) > 1})
+        # Spreadsheets leave empty columns behind; nobody can ask for what has no name.
+        twice = sorted({name for name in columns if name and columns.count(name) > 1})
         if twice:
             hint = "stands twice in the header"
             self._findings.fail(*(Problem(1, name, "column", "", hint) for name in twice))
