@@ -286,4 +286,6 @@ def _verdict(bench: Bench, version: Version, logged: Logged | None) -> tuple[Ver
         return None, "no fresh decisions"
     # A look at the log decides nothing by itself; it is the k-th look that a promotion counts.
     k = bench.registry.judged() + 1
-    return judge_log(logged, bench.config.gate, k=k), "logged probabilities"
+    return judge_log(
+        logged, bench.config.gate, k=k
+    ), "logged probabilities, a pre-screen: only a trial promotes"
