@@ -147,7 +147,7 @@ def test_a_candidate_is_valued_on_what_the_live_version_decided_since(shop: Shop
     assert found.value["live"].ess == pytest.approx(120)
     assert found.value["ips"].ess < 120
     assert found.verdict is not None
-    assert found.source == "logged probabilities"
+    assert found.source == "logged probabilities, a pre-screen: only a trial promotes"
     plain = found.to_dict()
     assert plain["value"]["live"]["value"] == found.value["live"].value  # type: ignore[index]
 

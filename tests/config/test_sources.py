@@ -39,7 +39,7 @@ def test_text_from_a_shell_is_read_by_the_type_of_its_key(tmp_path: Path) -> Non
     config = load(
         write(tmp_path, ""),
         {"import.subject": "0", "import.unit": "1", "import.rating_min": "1", "gate.margin": "-.5"}
-        | {"gate.margin": "-0.5", "policy.prior": "false", "workspace.device": "cpu"},
+        | {"gate.margin": "-0.5", "policy.prior": "false", "workspace.domain": "shops"},
         {
             "HEEDFUL_DOMAIN_GENRES": '["a", "b"]',
             "HEEDFUL_DOMAIN_TITLE": "A shop",
@@ -51,7 +51,7 @@ def test_text_from_a_shell_is_read_by_the_type_of_its_key(tmp_path: Path) -> Non
     assert config.import_.rating_min == 1.0
     assert config.gate.margin == -0.5
     assert config.policy.prior is False
-    assert config.workspace.device == "cpu"
+    assert config.workspace.domain == "shops"
     assert config.domain == {"genres": ["a", "b"], "title": "A shop"}
     assert config.reward.weights == {"click": 1.0, "rating": 0.5}
 
@@ -88,8 +88,8 @@ def test_an_unknown_key_names_file_line_and_the_nearest(tmp_path: Path) -> None:
         ("[pretrain]\nepochs = '3'", 'pretrain.epochs = "3": should be a valid integer'),
         ("[pretrain]\nepochs = 3.5", "pretrain.epochs = 3.5: should be a valid integer"),
         ("[policy]\nprior = 1", "policy.prior = 1: should be a valid boolean"),
-        ("[workspace]\ndevice = 'gpu'", 'workspace.device = "gpu"'),
-        ("[workspace]\ndevice = 'gpu'", '(allowed: "auto", "cpu", "cuda")'),
+        ("[reward]\nkind = 'likes'", 'reward.kind = "likes"'),
+        ("[reward]\nkind = 'likes'", '(allowed: "clicks", "ratings", "mixture", "function")'),
         ("[workspace]\ndomain = '../x'", 'workspace.domain = "../x": '),
         ("[policy]\nheads = 3", "line 1: [policy]: width 64 cannot be divided among 3 heads"),
         ("[domain]\nwhen = 2026-11-22", "domain.when = 2026-11-22"),

@@ -33,4 +33,4 @@ def test_keys_without_a_default_are_named_but_not_set() -> None:
 
 def test_units_and_bounds_are_written_beside_the_value() -> None:
     assert "(seconds; 0 < value <= 31_536_000)" in template("games")
-    assert '("auto", "cpu", "cuda")' in template("games")
+    assert '("clicks", "ratings", "mixture", "function")' in template("games")

@@ -32,7 +32,6 @@ class Workspace(Section):
     domain: str = key("recommendation", "what a unit is: the name of a domain", pattern=NAME)
     seed: int = key(0, "where all randomness starts: same seed, same bits", ge=0, lt=2**32)
     threads: int = key(1, "threads per process; small models are fastest with one", ge=1, le=1024)
-    device: Literal["auto", "cpu", "cuda"] = key("auto", "where networks run")
 
 
 class Import(Section):

@@ -11,6 +11,7 @@ import time
 def mint_id() -> str:
     """Return a new UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, then 74 random bits.
 
+    >>> import uuid
     >>> uuid.UUID(mint_id()).version
     7
     """
