@@ -58,25 +58,34 @@ class Schema:
         size: V, the number of units.
         channels: the kinds of feedback, channel c of an event being ``channels[c - 1]``.
         features: F, the width of the numbers in a context.
+        unit_features: the width of a unit's description; 0 where units are not described.
     """
 
     size: int
     channels: tuple[Channel, ...] = ()
     features: int = 0
+    unit_features: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Return JSON that :meth:`from_dict` reads."""
         channels = [{f.name: getattr(c, f.name) for f in fields(c)} for c in self.channels]
-        return {"size": self.size, "channels": channels, "features": self.features}
+        data = {"size": self.size, "channels": channels, "features": self.features}
+        return {**data, "unit_features": self.unit_features} if self.unit_features else data
 
     @classmethod
     def from_dict(cls, data: dict[str, object]) -> Schema:
         """Read what :meth:`to_dict` wrote."""
-        channels = data["channels"]
-        size, features = data["size"], data["features"]
-        if not (isinstance(channels, list) and isinstance(size, int) and isinstance(features, int)):
+        channels, size = data["channels"], data["size"]
+        features, described = data["features"], data.get("unit_features", 0)
+        if not (
+            isinstance(channels, list)
+            and isinstance(size, int)
+            and isinstance(features, int)
+            and isinstance(described, int)
+        ):
             raise ValueError("schema: needs an integer size, a list of channels, integer features")
-        return cls(size, tuple(Channel(**channel) for channel in channels), features)
+        known = tuple(Channel(**channel) for channel in channels)
+        return cls(size, known, features, described)
 
 
 @dataclass(frozen=True, slots=True)
