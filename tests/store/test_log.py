@@ -359,7 +359,7 @@ class TestOpening:
         database.commit()
         database.close()
         for write in (True, False):
-            with pytest.raises(StoreError, match=r"number 99.*up to 1"):
+            with pytest.raises(StoreError, match=r"number 99.*up to 2"):
                 Log.open(tmp_path / "log.db", write=write)
         with pytest.raises(StoreError, match="number 99"):  # the lock was let go of
             Log.open(tmp_path / "log.db", write=True)

@@ -1,6 +1,7 @@
 """Where it stays: the log of decisions and feedback in SQLite, and its snapshots as columns."""
 
 from heedful.store.columns import ChoiceTable, NameTable, Texts
+from heedful.store.descriptions import Descriptions
 from heedful.store.doctor import Check
 from heedful.store.errors import StoreError
 from heedful.store.importing import (
@@ -21,6 +22,7 @@ __all__ = [
     "ChoiceTable",
     "Counts",
     "Decisions",
+    "Descriptions",
     "Ends",
     "Feedbacks",
     "ImportRefusedError",
