@@ -177,7 +177,9 @@ def _choices_at(batch: Batch, slot: int) -> Choices:
     where[:, slot] = True
     possible = batch.choices.mask(where)
     assert possible is not None
-    return only(possible | ~batch.mask[:, slot, None])
+    now = batch.choices.now
+    asked = None if now is None else now[:, slot, None]
+    return only(possible | ~batch.mask[:, slot, None], asked)
 
 
 def _check_splits(policy: Policy, batch: Batch, seed: int) -> None:

@@ -54,6 +54,7 @@ def encode(
             rows.channel.astype(np.int8),
             rows.value.astype(np.float32),
             rows.features,
+            rows.time,
         ),
         offsets=offsets,
         subjects=subjects,
@@ -95,6 +96,7 @@ class _Rows:
     channel: Ints
     value: Floats
     features: npt.NDArray[np.float32]
+    time: Floats
     decision: Ints
     position: Ints
     source: Ints
@@ -137,6 +139,7 @@ def _unit_rows(snapshot: Snapshot, units: Ints, features: int) -> _Rows:
         minor=position + 1,
         kind=np.full(len(units), int(EventKind.UNIT)),
         unit=units,
+        time=decisions.made_at[owner],
         decision=owner,
         position=position,
         source=np.arange(len(units)),
@@ -166,6 +169,7 @@ def _feedback_rows(reader: Reader, snapshot: Snapshot, units: Ints) -> _Rows:
         unit=np.where(position == ALL_UNITS, -1, units[flat] if len(units) else -1),
         channel=channel[kept],
         value=np.where(takes_back[kept], 0.0, value),
+        time=feedback.given_at[kept],
         decision=decision,
         position=position,
         episode=decisions.episode[decision].astype(np.int64),
@@ -194,6 +198,7 @@ def _context_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) ->
             kind=np.full(len(at), int(EventKind.CONTEXT)),
             unit=unit,
             features=numbers,
+            time=decisions.made_at[at],
             decision=at,
             episode=decisions.episode[at].astype(np.int64),
         )
@@ -212,6 +217,7 @@ def _context_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) ->
         kind=np.full(len(at), int(EventKind.CONTEXT)),
         unit=unit,
         features=numbers,
+        time=ends.ended_at[at],
         episode=episode[at],
     )
     end = _make(
@@ -221,6 +227,7 @@ def _context_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) ->
         seq=ends.seq,
         minor=np.ones(len(episode), np.int64),
         kind=np.full(len(episode), int(EventKind.END)),
+        time=ends.ended_at,
         episode=episode,
     )
     return [*rows, *(part.take(part.subject >= 0) for part in (final, end))]

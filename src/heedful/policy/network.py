@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -23,6 +23,7 @@ from heedful.policy.batch import (
 )
 from heedful.policy.choices import Choices
 from heedful.policy.growth import enlarged
+from heedful.policy.likelihood import log_likelihood
 from heedful.policy.units import DescribedUnits, units_table
 
 DECAYS = (1.0, 0.97)
@@ -231,6 +232,10 @@ class Network(nn.Module, ABC):
             outputs = Outputs(values=outputs.values, feedback=scatter(predicted, batch.mask))
         if not need & {"logps", "entropy", "logits"}:
             return outputs
+        if not need & {"entropy", "logits"} and batch.choices.unrestricted:
+            weight, bias = self.embed.units(), self.embed.unit.biases(self.bias)
+            chosen = log_likelihood(at_units, weight, bias, batch.units[batch.mask])
+            return replace(outputs, logps=scatter(chosen, batch.mask))
         logits = batch.choices.apply(self._score(at_units), batch.mask)
         return outputs_from_logits(logits, batch, need, outputs)
 
