@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from heedful.contract.description import subject_numbers
 from heedful.contract.domain import Reader
 from heedful.contract.streams import window_start
 from heedful.policy import EventKind, Events, Vocabulary
-from heedful.record import ALL_UNITS, Context, Decision, End, Feedback, Span
+from heedful.record import ALL_UNITS, Context, Decision, Description, End, Feedback, Span
 
 _Event = tuple[int, int, int, float, np.ndarray | None, float]
 
@@ -40,13 +41,15 @@ class Stream:
         """Return how many events there are, START not counted."""
         return len(self._events)
 
-    def append(self, record: Decision | Feedback | End) -> None:
-        """Append what happened next to this subject."""
+    def append(self, record: Decision | Description | Feedback | End) -> None:
+        """Append what happened next to this subject, or what is known of it from here on."""
         match record:
             case Decision():
                 self._decision(record)
             case Feedback():
                 self._answer(record)
+            case Description():
+                self._portray(record)
             case End():
                 self._observe(record.context, record.ended_at)
                 self._add(EventKind.END, at=record.ended_at)
@@ -115,6 +118,13 @@ class Stream:
         assert isinstance(feedback.about, str)
         return -1 if feedback.unit == ALL_UNITS else self._decisions[feedback.about][feedback.unit]
 
+    def _portray(self, description: Description) -> None:
+        if self._vocabulary.of_subjects is None:
+            return
+        numbers = subject_numbers(self._reader, self._vocabulary, description.facts)
+        self._events.append((int(EventKind.CONTEXT), -1, 0, 0.0, numbers, math.nan))
+        self._open = None
+
     def _observe(self, context: Context, at: float) -> None:
         for event in self.context(context, at):
             self._events.append(event)
@@ -143,6 +153,6 @@ def pad(rows: Sequence[Sequence[_Event]], features: int) -> Events:
             kind[i, j], unit[i, j], channel[i, j] = of_kind, of_unit, of_channel
             value[i, j], time[i, j] = of_value, at
             if vector is not None:
-                numbers[i, j] = vector
+                numbers[i, j, : len(vector)] = vector  # a context of its own has nobody's facts
     columns = (kind, unit, channel, value, numbers, time, lengths)
     return Events(*(torch.from_numpy(column) for column in columns))
