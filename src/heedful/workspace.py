@@ -150,9 +150,15 @@ class Workspace:
         """Leave a candidate that shows what people liked, in proportion."""
         return steps.popularity(self.bench())
 
-    def pretrain(self) -> Version:
-        """Leave a candidate that was pre-trained on what people chose."""
-        return steps.pretrained(self.bench())
+    def pretrain(self, parent: str | None = None) -> Version:
+        """Leave a candidate that was pre-trained on what people chose.
+
+        Args:
+            parent: the version whose network it begins with, grown to the units there are now; a
+                fresh network by default.
+        """
+        known = None if parent is None else self.registry.version(parent)
+        return steps.pretrained(self.bench(), known)
 
     def reinforce(self, parent: str | None = None) -> Version:
         """Leave a candidate that improves ``parent`` (the live version) on the feedback in the log.

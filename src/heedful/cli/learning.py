@@ -128,6 +128,12 @@ def pretrain(
             "--popularity", help="Train no network: count what people liked, and show it."
         ),
     ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="VERSION", help="Begin with its network, grown to new units."
+        ),
+    ] = None,
     epochs: Epochs = None,
     learning_rate: Rate = None,
     seed: Seed = None,
@@ -135,6 +141,8 @@ def pretrain(
     json: Json = False,
 ) -> None:
     """Make a candidate by pre-training on what people chose."""
+    if popularity and start is not None:
+        raise typer.BadParameter("--popularity counts anew: leave out --from")
     flags = overrides(
         settings,
         pretrain__epochs=epochs,
@@ -143,7 +151,7 @@ def pretrain(
     )
 
     def make(opened: Workspace) -> Version:
-        return opened.popularity() if popularity else opened.pretrain()
+        return opened.popularity() if popularity else opened.pretrain(start)
 
     _train(workspace, flags, make, json=json)
 
