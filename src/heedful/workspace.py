@@ -21,6 +21,8 @@ from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.turn import Turn, turn
+from heedful.record import Described, Description, pseudonym
+from heedful.store import Receipt
 from heedful.store.importing import ImportReport, import_file
 from heedful.store.importing import Mapping as Columns
 from heedful.store.log import Log
@@ -145,6 +147,40 @@ class Workspace:
                 quarantine=quarantine,
                 progress=progress,
             )
+
+    def describe(
+        self,
+        *,
+        units: Mapping[str, Mapping[str, object]] | None = None,
+        subjects: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> list[Receipt]:
+        """Write down what is known of units and of people from now on; the latest counts.
+
+        What is said replaces all that was known of them; no facts at all take it back. A policy
+        reads it from the next training on.
+
+        Args:
+            units: facts by unit id; see :class:`heedful.record.Description` for what a fact is.
+            subjects: facts by user id, which is kept as a pseudonym.
+
+        Returns:
+            One receipt each, units first.
+
+        Raises:
+            RecordError: a fact cannot be read or kept, and nothing was written.
+            StoreError: another process writes the log.
+        """
+        now, key = self.clock(), self.key
+        told = [
+            Description(of=Described.UNIT, name=unit, facts=facts, given_at=now)
+            for unit, facts in (units or {}).items()
+        ]
+        told += [
+            Description(of=Described.SUBJECT, name=pseudonym(user, key), facts=facts, given_at=now)
+            for user, facts in (subjects or {}).items()
+        ]
+        with self.writing() as log:
+            return log.describe(told)
 
     def popularity(self) -> Version:
         """Leave a candidate that shows what people liked, in proportion."""

@@ -72,26 +72,23 @@ def subject_numbers(
     return np.concatenate([np.zeros(reader.features, np.float32), numbers[0]])
 
 
-def portraits(snapshot: Snapshot) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield from where on each description of a subject counts, its code and the facts.
+def portraits(snapshot: Snapshot) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Yield from where on each description of a subject counts, whose it is, and the facts.
 
     It counts from its own sequence number on. Only a subject's first one stands at the beginning,
     if till then the subject had nothing but history made elsewhere: of the people in an imported
     file it tells who they were all along, and no decision of ours was made without it.
     """
-    decisions = snapshot.decisions
-    code_of = {name: code for code, name in enumerate(snapshot.names.subjects)}
-    first_own = np.full(len(code_of), np.iinfo(np.int64).max)
-    ours = ~np.isnan(decisions.logps[decisions.offsets[:-1]])
-    np.minimum.at(first_own, decisions.subject[ours], decisions.seq[ours])
-    met: set[int] = set()
+    decisions, names = snapshot.decisions, snapshot.names.subjects
+    ours = np.flatnonzero(~np.isnan(decisions.logps[decisions.offsets[:-1]]))
+    codes, first = np.unique(decisions.subject[ours], return_index=True)
+    first_own = dict(zip(codes.tolist(), decisions.seq[ours][first].tolist(), strict=True))
+    begun = {names[code]: seq for code, seq in first_own.items()}
+    met: set[str] = set()
     for seq, name, facts in snapshot.descriptions.rows(Described.SUBJECT):
-        code = code_of.get(name)
-        if code is None:
-            continue
-        begins = code not in met and seq < first_own[code]
-        met.add(code)
-        yield (BEGINNING if begins else seq), code, facts
+        begins = name not in met and seq < begun.get(name, seq + 1)
+        met.add(name)
+        yield (BEGINNING if begins else seq), name, facts
 
 
 def _width(encoder: FeatureEncoder | None) -> int:

@@ -129,8 +129,10 @@ def _room_for(width: int) -> Callable[[_Rows], _Rows]:
 
 def _portrait_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) -> _Rows:
     """Descriptions of subjects as contexts that belong to no decision and no episode."""
-    found = list(portraits(snapshot))
-    seq, subject = (np.array([row[i] for row in found], np.int64) for i in (0, 1))
+    code_of = {name: code for code, name in enumerate(snapshot.names.subjects)}
+    found = [row for row in portraits(snapshot) if row[1] in code_of]
+    seq = np.array([seq for seq, _, _ in found], np.int64)
+    subject = np.array([code_of[name] for _, name, _ in found], np.int64)
     numbers = [subject_numbers(reader, vocabulary, facts) for _, _, facts in found]
     rows = _make(
         len(found),

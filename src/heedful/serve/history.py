@@ -50,9 +50,7 @@ def _seq(row: _Row) -> int:
 
 
 def _descriptions(snapshot: Snapshot) -> Iterator[_Row]:
-    names = snapshot.names.subjects
-    for seq, code, facts in sorted(portraits(snapshot), key=lambda portrait: portrait[:2]):
-        name = names[code]
+    for seq, name, facts in sorted(portraits(snapshot), key=lambda portrait: portrait[:2]):
         said = Description(of=Described.SUBJECT, name=name, facts=facts, given_at=0.0)
         yield seq, name, said
 
