@@ -23,7 +23,7 @@ from heedful.loop.progress import Reporter, Silent
 from heedful.loop.turn import Turn, turn
 from heedful.record import Described, Description, pseudonym
 from heedful.store import Receipt
-from heedful.store.importing import ImportReport, import_file
+from heedful.store.importing import Features, ImportReport, describe_file, import_file
 from heedful.store.importing import Mapping as Columns
 from heedful.store.log import Log
 from heedful.store.registry import Registry, Trial, Version
@@ -146,6 +146,30 @@ class Workspace:
                 dry_run=dry_run,
                 quarantine=quarantine,
                 progress=progress,
+            )
+
+    def describe_file(
+        self,
+        path: str | Path,
+        of: Described,
+        features: Features | None = None,
+        *,
+        dry_run: bool = False,
+        quarantine: str | Path | None = None,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> ImportReport:
+        """Add a file of items or of people; see :func:`heedful.store.importing.describe_file`."""
+        with self.writing() as log:
+            return describe_file(
+                log,
+                path,
+                of,
+                features,
+                key=self.key,
+                dry_run=dry_run,
+                quarantine=quarantine,
+                progress=progress,
+                now=self.clock(),
             )
 
     def describe(

@@ -5,10 +5,12 @@ from heedful.store.descriptions import Descriptions
 from heedful.store.doctor import Check
 from heedful.store.errors import StoreError
 from heedful.store.importing import (
+    Features,
     ImportRefusedError,
     ImportReport,
     Mapping,
     Problem,
+    describe_file,
     import_file,
 )
 from heedful.store.log import Counts, Log
@@ -24,6 +26,7 @@ __all__ = [
     "Decisions",
     "Descriptions",
     "Ends",
+    "Features",
     "Feedbacks",
     "ImportRefusedError",
     "ImportReport",
@@ -37,5 +40,6 @@ __all__ = [
     "Snapshot",
     "StoreError",
     "Texts",
+    "describe_file",
     "import_file",
 ]
