@@ -373,7 +373,7 @@ class TestOpening:
     def test_migrations_leave_a_record(self, log):
         with sqlite3.connect(f"file:{log.path}?mode=ro", uri=True) as database:
             names = [row[0] for row in database.execute("SELECT name FROM migrations")]
-        assert names == ["0001_log.sql"]
+        assert names == ["0001_log.sql", "0002_descriptions.sql"]
 
     def test_pragmas(self, log):
         with log._writing() as connection:
