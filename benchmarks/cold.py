@@ -35,7 +35,8 @@ EPOCHS = 12
 VARIANTS: dict[str, dict[str, object]] = {
     "described films": {},
     "described films and people": {"people": True},
-    "described films, no film left out in training": {"policy.id_dropout": 0.0},
+    "described films, id_dropout 0": {"policy.id_dropout": 0.0},
+    "described films, id_dropout 0.5": {"policy.id_dropout": 0.5},
 }
 COSINE, ORACLE = "likeness to what was liked (cosine)", "their own popularity (an oracle)"
 

@@ -8,9 +8,11 @@ import torch
 from heedful.contract import Domain
 from heedful.domains.recommendation import Recommendation
 from heedful.loop import start
-from heedful.policy import Floor, Loaded, Popularity, Recurrent, TransitionPrior
+from heedful.policy import Floor, Loaded, Popularity, Recurrent, TransitionPrior, load
 from heedful.record import UNKNOWN, Decision, Described, Description
 from heedful.store import Log, Snapshot
+from heedful.workspace import Workspace
+from tests.small_shop import Shop, write_ratings
 
 DOMAIN: Domain = Recommendation()
 
@@ -92,3 +94,20 @@ def test_popularity_is_no_network_to_go_on_from() -> None:
     counted = Floor(Popularity(DOMAIN.schema(vocabulary)), share=0.1)
     with pytest.raises(ValueError, match=r"no network in it to go on from.*'popularity'"):
         start.warm_start(Loaded(counted, vocabulary), DOMAIN, snapshot)
+
+
+def test_reinforcement_takes_up_what_came_since_its_parent(tmp_path: Path) -> None:
+    Workspace.create(tmp_path).close()
+    shop = Shop(tmp_path)
+    workspace = shop.workspace
+    workspace.import_file(write_ratings(tmp_path / "ratings.csv"))
+    parent = workspace.pretrain()
+    workspace.promote(parent, by="a test", why="it is the first")
+    shop.visit(20, lambda version: 0.5)
+    workspace.describe(units={"brand new": {"genre": ["drama"]}})
+    child = workspace.reinforce()
+    before, after = (load(workspace.registry.folder(v.name)) for v in (parent, child))
+    shop.close()
+    assert after.vocabulary.units == (*before.vocabulary.units, "brand new")
+    assert after.policy.schema.size == len(before.vocabulary) + 1
+    assert after.vocabulary.of_units is None, "its parent read none"

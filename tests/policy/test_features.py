@@ -105,6 +105,15 @@ def test_texts_that_share_rare_words_are_nearer_than_those_that_share_frequent_o
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, rtol=1e-6)
 
 
+def test_a_word_of_one_text_names_it_and_is_not_read() -> None:
+    rows, gaps = fitted().encode([{"title": "long"}, {"title": "the long night"}])
+    assert not parts(rows[0])[1].any(), "said, though nothing of it is read: not missing"
+    known, _ = fitted().encode([{"title": "the night"}])
+    words = parts(rows[1])[1] != 0
+    assert (words == (parts(known[0])[1] != 0)).all()
+    assert gaps.missing == 4
+
+
 def test_numbers_far_away_are_cut_off() -> None:
     rows, _ = fitted().encode([{"year": 1e30}])
     assert parts(rows[0])[2][0] == 5.0

@@ -55,8 +55,7 @@ class Field:
         sort: what it is.
         mean, scale: of a number, over the rows the encoder was fitted on.
         known: categories with a place of their own, in order; empty where they are hashed.
-        idf: weight of each frequent word or pair of words.
-        rare: weight of every other one.
+        idf: weight of each word or pair of words that is read; the others are not.
     """
 
     name: str
@@ -65,7 +64,6 @@ class Field:
     scale: float = 1.0
     known: tuple[str, ...] = ()
     idf: Mapping[str, float] = field(default_factory=dict)
-    rare: float = 1.0
 
     @property
     def width(self) -> int:
@@ -104,9 +102,9 @@ class Field:
     def _write_text(self, text: str, out: Row) -> None:
         """Signed hashing of words and pairs of words, each weighted by its rarity."""
         for token, count in Counter(tokens(text)).items():
-            number = _hash(self.name, token)
-            weight = count * self.idf.get(token, self.rare)
-            out[number % TEXT_WIDTH] += weight if number >> 63 else -weight
+            if token in self.idf:
+                number, weight = _hash(self.name, token), count * self.idf[token]
+                out[number % TEXT_WIDTH] += weight if number >> 63 else -weight
         _to_unit_length(out)
 
 
@@ -118,7 +116,9 @@ class FeatureEncoder:
     there are at most 64, with one more for those that come later; where there are more they are
     hashed into 64. Text is a bag of its words and pairs of neighbouring words, hashed with signs
     into 128 numbers (Weinberger et al., Feature Hashing, arXiv 0902.2206, equation 2) and weighted
-    by inverse document frequency. A list or a text has length 1 whatever its number of parts.
+    by inverse document frequency. Words in fewer than 1 % of the texts (than 2 or, in large
+    catalogues, 20 texts) are not read: they would name a unit, not tell of it, and what is learned
+    of them by heart helps nobody new. A list or a text has length 1 whatever its number of parts.
 
     A fact that is missing is zeros and a one in a place of its own, in that field alone; a row
     without any fact is missing everywhere. Names that were not there when the encoder was fitted
@@ -212,9 +212,11 @@ def _fitted(name: str, values: Mapping[Sort, Sequence[Any]]) -> Field:
         return Field(name, sort, known=tuple(known) if len(known) <= CATEGORIES_WIDTH else ())
     often = Counter(token for text in found for token in set(tokens(text)))
     n = len(found)
-    kept = sorted((token for token, df in often.items() if df > 1), key=lambda t: (-often[t], t))
+    enough = max(2, min(20, n // 100))
+    kept = [token for token, df in often.items() if df >= enough]
+    kept.sort(key=lambda token: (-often[token], token))
     idf = {token: _idf(n, often[token]) for token in kept[:KNOWN_TOKENS]}
-    return Field(name, sort, idf=idf, rare=_idf(n, 1))
+    return Field(name, sort, idf=idf)
 
 
 def _idf(n: int, df: int) -> float:
