@@ -1,7 +1,8 @@
 """Benchmarks that write the tables of docs/benchmarks/.
 
-A benchmark is a module of this package with ``run(quick: bool) -> list[Table]``; its file name is
-its name. ``python -m benchmarks --list`` names them all.
+A benchmark is a module of this package with ``run(quick: bool) -> list[Table]``; its file name,
+with hyphens for underscores, is its name. ``python -m benchmarks --list`` names them all. Packages
+and modules with a leading underscore are parts that several of them share.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ class Table:
 
 def names() -> list[str]:
     """Names of all benchmarks, sorted."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    found = (module for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+    return sorted(m.name.replace("_", "-") for m in found if not m.name.startswith("_"))
 
 
 def load(name: str) -> ModuleType:
     """Import the benchmark called ``name``."""
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
 def summary(module: ModuleType) -> str:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import benchmarks
+from benchmarks._data import NoData
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 
@@ -19,8 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     known = benchmarks.names()
     if options.list:
+        width = max(map(len, known))
         for name in known:
-            print(f"{name:12} {benchmarks.summary(benchmarks.load(name))}")
+            print(f"{name:{width}} {benchmarks.summary(benchmarks.load(name))}")
         return 0
     unknown = sorted(set(options.names) - set(known))
     if unknown:
@@ -29,7 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     for name in options.names or known:
-        _run(name, quick=options.quick, as_json=options.json)
+        try:
+            _run(name, quick=options.quick, as_json=options.json)
+        except NoData as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            if options.names:
+                return 1
     return 0
 
 

@@ -7,14 +7,16 @@ the test units are looked at once. Real data: the folder that HEEDFUL_DATA names
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks import Table
+from benchmarks._data import real
+from benchmarks._kept import keep
 from heedful.evaluate import bootstrap, hit_rate, ndcg
 from heedful.loop.assess import POPULARITY, PRIOR, held_out
 from heedful.workspace import Workspace
@@ -26,21 +28,18 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 def run(quick: bool) -> list[Table]:
     """Pre-train every variant from each seed, and rank the test units."""
-    data = os.environ.get("HEEDFUL_DATA")
-    if not data:
-        raise SystemExit("ml_100k needs real data: set HEEDFUL_DATA to a folder with ml-100k/")
+    ratings = real("ml-100k", "ml-100k.inter")
     seeds = range(1 if quick else 3)
-    with tempfile.TemporaryDirectory() as folder:
-        Workspace.create(folder).close()
-        with Workspace.open(folder) as workspace:
-            workspace.import_file(Path(data) / "ml-100k" / "ml-100k.inter")
-        found = {name: _ranks(folder, changes, seeds) for name, changes in VARIANTS.items()}
-    first = next(iter(found.values()))[0]
-    prior = ndcg(first[PRIOR], 10)
-    rows = [_row(name, np.stack([first[name]]), prior, "-") for name in (POPULARITY, PRIOR)]
-    for name, (*ranks, seconds) in found.items():
-        own = np.stack([by_policy["own"] for by_policy in ranks])
-        rows.append(_row(name, own, prior, f"{seconds / len(seeds):.0f}"))
+    found = {
+        name: [_trained(changes, seed, ratings) for seed in seeds]
+        for name, changes in VARIANTS.items()
+    }
+    baselines = next(iter(found.values()))[0]["ranks"]
+    prior = ndcg(np.array(baselines[PRIOR]), 10)
+    rows = [_row(name, [baselines[name]], prior, "-") for name in (POPULARITY, PRIOR)]
+    for name, trained in found.items():
+        seconds = np.mean([one["cpu_seconds"] for one in trained])
+        rows.append(_row(name, [one["ranks"]["own"] for one in trained], prior, f"{seconds:.0f}"))
     columns = ("policy", "HR@10", "NDCG@10", "over seeds", "NDCG@10 over the prior", "CPU s")
     note = (
         f"{len(prior)} subjects, seeds {list(seeds)}. The gain over the transition prior is paired "
@@ -50,22 +49,36 @@ def run(quick: bool) -> list[Table]:
     return [Table("Test units of ML-100K", columns, tuple(rows), note)]
 
 
-def _ranks(folder: str, changes: dict[str, object], seeds: range) -> list:  # type: ignore[type-arg]
-    """Return the ranks by policy for each seed, and behind them the CPU seconds of training."""
-    found: list[object] = []
-    seconds = 0.0
-    for seed in seeds:
+def _trained(changes: dict[str, object], seed: int, ratings: Path) -> dict[str, Any]:
+    """Return the ranks of the test units by policy, and what training cost; a seed is kept."""
+    found: dict[str, Any] = keep(
+        lambda: _train(changes, seed, ratings),
+        code=[__name__],
+        data=[ratings],
+        settings={**changes, "seed": seed},
+    )
+    return found
+
+
+def _train(changes: dict[str, object], seed: int, ratings: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        Workspace.create(folder).close()
         with Workspace.open(folder, {**changes, "workspace.seed": seed}) as workspace:
+            workspace.import_file(ratings)
             began = time.process_time()
             version = workspace.pretrain()
-            seconds += time.process_time() - began
+            seconds = time.process_time() - began
             ranks = held_out(workspace.bench(), version).ranks
-            found.append({**ranks, "own": ranks[version.name]})
-    return [*found, seconds]
+    own = {"own": ranks[version.name]}
+    listed = {name: of_one.tolist() for name, of_one in {**ranks, **own}.items()}
+    return {"ranks": listed, "cpu_seconds": seconds}
 
 
-def _row(name: str, ranks: np.ndarray, prior: np.ndarray, seconds: str) -> tuple[str, ...]:
+def _row(
+    name: str, ranks_by_seed: list[list[float]], prior: np.ndarray, seconds: str
+) -> tuple[str, ...]:
     """Return one line of the table from ranks [S, n]."""
+    ranks = np.array(ranks_by_seed)
     scores = np.stack([ndcg(of_seed, 10) for of_seed in ranks])
     hits = float(np.mean([hit_rate(of_seed, 10).mean() for of_seed in ranks]))
     by_seed = scores.mean(1)

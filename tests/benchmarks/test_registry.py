@@ -4,6 +4,7 @@ import pytest
 
 import benchmarks
 from benchmarks import __main__ as command
+from benchmarks._data import NoData, real
 
 TABLE = benchmarks.Table("Title", ("a", "b"), (("1", "2"),), "Note.")
 
@@ -14,6 +15,12 @@ def test_the_list_names_every_benchmark_with_its_first_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(benchmarks.names())
     assert any(line.startswith("gate ") and "errors and power" in line for line in lines)
+
+
+def test_names_have_hyphens_where_modules_have_underscores():
+    assert "import-speed" in benchmarks.names()
+    assert benchmarks.load("import-speed").__name__ == "benchmarks.import_speed"
+    assert not any(name.startswith(("-", "_")) or "_" in name for name in benchmarks.names())
 
 
 def test_an_unknown_name_is_refused(capsys):
@@ -40,6 +47,18 @@ def test_every_benchmark_has_a_page_with_markers():
     for name in benchmarks.names():
         page = (command.PAGES / f"{name}.md").read_text(encoding="utf-8")
         assert benchmarks.between_markers(page, name, []) != ""
+
+
+def test_data_that_are_not_there_are_asked_for(monkeypatch, tmp_path):
+    monkeypatch.delenv("HEEDFUL_DATA", raising=False)
+    with pytest.raises(NoData, match=r"set HEEDFUL_DATA to a folder that holds a/b\.csv"):
+        real("a", "b.csv")
+    monkeypatch.setenv("HEEDFUL_DATA", str(tmp_path))
+    with pytest.raises(NoData, match=r"needs a/b\.csv in the folder"):
+        real("a", "b.csv")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.csv").touch()
+    assert real("a", "b.csv") == tmp_path / "a" / "b.csv"
 
 
 class Measured:
@@ -73,3 +92,24 @@ def test_json_on_stdout_alone(page, capsys):
     answer = json.loads(capsys.readouterr().out)
     assert answer["name"] == "gate"
     assert answer["tables"][0]["rows"] == [["1"]]
+
+
+class Needy:
+    """A benchmark whose data are not there."""
+
+    @staticmethod
+    def run(*, quick):
+        raise NoData("needs real data: set HEEDFUL_DATA")
+
+
+def test_a_benchmark_without_its_data_fails_by_name_and_is_passed_over_among_all(
+    page, monkeypatch, capsys
+):
+    monkeypatch.setattr(benchmarks, "names", lambda: ["gate", "needy"])
+    monkeypatch.setattr(benchmarks, "load", lambda name: Needy if name == "needy" else Measured)
+    assert command.main(["needy", "--quick"]) == 1
+    assert "needy: needs real data: set HEEDFUL_DATA" in capsys.readouterr().err
+    assert command.main(["--quick"]) == 0
+    said = capsys.readouterr()
+    assert "**Quick**" in said.out
+    assert "needy: needs real data" in said.err
