@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from heedful.checks import EXAMPLE_SCHEMA, random_batch
-from heedful.policy import Outputs, Recurrent, Transformer
+from heedful.policy import Choices, Outputs, Recurrent, Transformer
 
 NETWORKS = [
     Transformer(EXAMPLE_SCHEMA, width=16, layers=2, heads=2, dropout=0.5),
@@ -38,6 +40,19 @@ def test_nothing_is_computed_that_was_not_asked_for(network: nn.Module) -> None:
     outputs = network.eval().forward(random_batch(EXAMPLE_SCHEMA), frozenset({"values"}))
     given = {name for name in Outputs.__slots__ if getattr(outputs, name) is not None}
     assert given == {"values"}
+
+
+@networks
+def test_log_probabilities_alone_are_those_of_the_logits(network: nn.Module) -> None:
+    batch = random_batch(EXAMPLE_SCHEMA)
+    free = replace(batch, choices=Choices.everything(EXAMPLE_SCHEMA.size, *batch.mask.shape))
+    scale = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(0))
+    found = []
+    for need in ({"logps"}, {"logps", "logits"}):
+        logps = network.eval().forward(free, frozenset(need)).logps
+        found.append((logps, *torch.autograd.grad((logps * scale).sum(), [network.bias])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @networks

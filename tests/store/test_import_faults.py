@@ -116,7 +116,7 @@ def test_an_open_quote(log, tmp_path):
     assert (problem.line, problem.rule) == (3, "syntax")
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["empty", "gzip"])
 def test_an_empty_file(log, tmp_path, content):
     path = tmp_path / "shop.csv"
     path.write_bytes(content)

@@ -38,13 +38,18 @@ class Choices:
     repeat: Tensor | None = None
     end: int = -1
 
+    @property
+    def unrestricted(self) -> bool:
+        """Whether every unit is possible in every slot."""
+        return self.restricted is None and not len(self.forbidden)
+
     def mask(self, slots: Tensor | None = None) -> Tensor | None:
         """Return which units are possible, bool [N, V], or ``None`` where all of them are.
 
         Args:
             slots: bool [B, T], the N slots that are wanted, in row-major order; all by default.
         """
-        if self.restricted is None and not len(self.forbidden):
+        if self.unrestricted:
             return None
         n_rows, n_slots = self.shape
         device = self.forbidden.device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -22,6 +22,7 @@ from heedful.policy.batch import (
     scatter,
 )
 from heedful.policy.choices import Choices
+from heedful.policy.likelihood import log_likelihood
 
 DECAYS = (1.0, 0.97)
 UNANSWERED = 0.0
@@ -203,6 +204,11 @@ class Network(nn.Module, ABC):
             outputs = Outputs(values=outputs.values, feedback=scatter(predicted, batch.mask))
         if not need & {"logps", "entropy", "logits"}:
             return outputs
+        if not need & {"entropy", "logits"} and batch.choices.unrestricted:
+            chosen = log_likelihood(
+                at_units, self.embed.unit.weight[:-1], self.bias, batch.units[batch.mask]
+            )
+            return replace(outputs, logps=scatter(chosen, batch.mask))
         logits = batch.choices.apply(self._score(at_units), batch.mask)
         return outputs_from_logits(logits, batch, need, outputs)
 
