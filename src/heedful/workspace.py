@@ -21,7 +21,9 @@ from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.turn import Turn, turn
-from heedful.store.importing import ImportReport, import_file
+from heedful.record import Described, Description, pseudonym
+from heedful.store import Receipt
+from heedful.store.importing import Features, ImportReport, describe_file, import_file
 from heedful.store.importing import Mapping as Columns
 from heedful.store.log import Log
 from heedful.store.registry import Registry, Trial, Version
@@ -146,13 +148,77 @@ class Workspace:
                 progress=progress,
             )
 
+    def describe_file(
+        self,
+        path: str | Path,
+        of: Described,
+        features: Features | None = None,
+        *,
+        dry_run: bool = False,
+        quarantine: str | Path | None = None,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> ImportReport:
+        """Add a file of items or of people; see :func:`heedful.store.importing.describe_file`."""
+        with self.writing() as log:
+            return describe_file(
+                log,
+                path,
+                of,
+                features,
+                key=self.key,
+                dry_run=dry_run,
+                quarantine=quarantine,
+                progress=progress,
+                now=self.clock(),
+            )
+
+    def describe(
+        self,
+        *,
+        units: Mapping[str, Mapping[str, object]] | None = None,
+        subjects: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> list[Receipt]:
+        """Write down what is known of units and of people from now on; the latest counts.
+
+        What is said replaces all that was known of them; no facts at all take it back. A policy
+        reads it from the next training on.
+
+        Args:
+            units: facts by unit id; see :class:`heedful.record.Description` for what a fact is.
+            subjects: facts by user id, which is kept as a pseudonym.
+
+        Returns:
+            One receipt each, units first.
+
+        Raises:
+            RecordError: a fact cannot be read or kept, and nothing was written.
+            StoreError: another process writes the log.
+        """
+        now, key = self.clock(), self.key
+        told = [
+            Description(of=Described.UNIT, name=unit, facts=facts, given_at=now)
+            for unit, facts in (units or {}).items()
+        ]
+        told += [
+            Description(of=Described.SUBJECT, name=pseudonym(user, key), facts=facts, given_at=now)
+            for user, facts in (subjects or {}).items()
+        ]
+        with self.writing() as log:
+            return log.describe(told)
+
     def popularity(self) -> Version:
         """Leave a candidate that shows what people liked, in proportion."""
         return steps.popularity(self.bench())
 
-    def pretrain(self) -> Version:
-        """Leave a candidate that was pre-trained on what people chose."""
-        return steps.pretrained(self.bench())
+    def pretrain(self, parent: str | None = None) -> Version:
+        """Leave a candidate that was pre-trained on what people chose.
+
+        Args:
+            parent: the version whose network it begins with, grown to the units there are now; a
+                fresh network by default.
+        """
+        known = None if parent is None else self.registry.version(parent)
+        return steps.pretrained(self.bench(), known)
 
     def reinforce(self, parent: str | None = None) -> Version:
         """Leave a candidate that improves ``parent`` (the live version) on the feedback in the log.

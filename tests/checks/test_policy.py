@@ -17,6 +17,7 @@ from heedful.policy import (
     Outputs,
     Popularity,
     Recurrent,
+    Schema,
     Transformer,
 )
 
@@ -132,6 +133,11 @@ class KeepsNumbersBack(Honest):
         return super()._score(known) + self.shift.to(known.dtype)
 
 
+class ForgetsWhenItGrows(Honest):
+    def grown(self, schema: Schema) -> "ForgetsWhenItGrows":
+        return type(self)(schema, width=self.width).to(self.bias).eval()
+
+
 class GradientIsNan(Honest):
     """A square root of zero, hidden behind a mask: fine forwards, NaN backwards."""
 
@@ -203,6 +209,7 @@ def test_an_honest_policy_passes() -> None:
         (KindIsNotInstalled, "load reads what save wrote"),
         (KeepsNumbersBack, "a loaded policy's log-probabilities"),
         (GradientIsNan, "gradients are finite"),
+        (ForgetsWhenItGrows, "of old units after growth"),
     ],
 )
 def test_a_planted_fault_is_found(fault: Callable[..., nn.Module], promise: str) -> None:

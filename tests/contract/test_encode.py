@@ -15,7 +15,7 @@ from tests.contract.logs import RandomLog, random_log
 from tests.contract.policies import make
 from tests.contract.toys import TOYS, Grid, Slates, Toy
 
-COLUMNS = ("kind", "unit", "channel", "value", "features")
+COLUMNS = ("kind", "unit", "channel", "value", "features", "time")
 toys = pytest.mark.parametrize("toy", TOYS, ids=lambda toy: toy.name)
 seeds = st.integers(0, 2**32 - 1)
 
@@ -140,6 +140,27 @@ def decision(name: str, units: tuple[str, ...], subject: str = "a", **options) -
 def click(name: str, about: str, unit: int, value: bool | None = True, **options) -> Feedback:
     given = {"by": "a", "kind": Kind.CLICK, "given_at": 0.0, "received_at": 0.0, **options}
     return Feedback(id=name, about=about, unit=unit, value=value, **given)
+
+
+def test_a_slot_knows_when_it_was_asked_and_its_events_when_they_happened() -> None:
+    """An answer carries the time it was given, and its fused unit the time it was shown."""
+    toy = Slates()
+    log = RandomLog(toy, np.random.default_rng(0))
+    log.records = [
+        decision("d0", ("item-0", "item-1"), made_at=100.0),
+        click("f0", "d0", 1, given_at=130.0),  # fused
+        click("f1", "d0", 0, given_at=140.0),  # late
+        decision("d1", ("item-2",), step=1, made_at=250.5),
+    ]
+    streams = encoded(toy, log)
+    batch = streams.batch(streams.windows(8))
+    assert batch.events.time[0, 1:].tolist() == [100.0, 100.0, 140.0]
+    assert batch.events.time[0, 0].isnan()  # START
+    assert batch.choices.now is not None
+    assert batch.choices.now.tolist() == [[100.0, 100.0, 250.5]]
+    twice = batch.select(torch.tensor([0, 0]))
+    assert twice.choices.now is not None
+    assert twice.choices.now[:, 2].tolist() == [250.5, 250.5]
 
 
 def test_unknown_differs_from_no() -> None:

@@ -52,6 +52,7 @@ class Shop:
 
     def visit(self, rows: list[int], *, keep: bool = True) -> None:
         choices = [self.choices[row] for row in rows]
+        now = 7e3 * len(self.records)
         prepared = decide(
             self.policy,
             [self.sessions[row] for row in rows],
@@ -60,6 +61,7 @@ class Shop:
             self.rng,
             length=2,
             window=self.window,
+            now=now,
         )
         if not keep:
             return
@@ -73,7 +75,7 @@ class Shop:
                 units=tuple(self.vocabulary.units[u] for u in units if u >= 0),
                 logps=tuple(prepared.acts.logps[i, : int(prepared.acts.lengths[i])].tolist()),
                 policy="p",
-                made_at=0.0,
+                made_at=now,
                 context={},
                 choices=choices[i].digest(),
                 vocabulary="v",
@@ -92,8 +94,8 @@ class Shop:
             unit=unit,
             kind=Kind.CLICK,
             value=True,
-            given_at=0.0,
-            received_at=0.0,
+            given_at=6e3 * len(self.records),
+            received_at=6e3 * len(self.records),
         )
         self.sessions[row].stream.append(click)
         self.records.append(click)

@@ -24,6 +24,7 @@ def slates_as_batch(schema: Schema, units: Tensor) -> Batch:
         channel=torch.zeros_like(kinds),
         value=torch.zeros(n, slate + 1),
         features=torch.zeros(n, slate + 1, schema.features),
+        time=torch.full((n, slate + 1), torch.nan, dtype=torch.float64),
         lengths=torch.full((n,), slate + 1),
     )
     return Batch(

@@ -1,5 +1,7 @@
 """Every policy there is keeps every promise of the protocol, alone and wrapped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,8 +27,10 @@ from heedful.policy import (
     Transformer,
     TransitionPrior,
 )
+from heedful.policy.network import Network
 
 BARE = Schema(4)
+DESCRIBED = replace(EXAMPLE_SCHEMA, unit_features=3)
 SEQUENCES = [np.arange(4), np.array([3, 1, 2])]
 
 
@@ -34,6 +38,9 @@ def filled(policy: nn.Module, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     for parameter in policy.parameters():
         nn.init.normal_(parameter, std=0.5)
+    if isinstance(policy, Network) and policy.schema.unit_features:
+        chosen = torch.arange(policy.schema.size) != 2  # unit 2 is cold
+        policy.describe(torch.randn(len(chosen), policy.schema.unit_features), chosen)
     return policy.eval()
 
 
@@ -67,7 +74,9 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize("schema", [EXAMPLE_SCHEMA, BARE], ids=["rich", "bare"])
+@pytest.mark.parametrize(
+    "schema", [EXAMPLE_SCHEMA, BARE, DESCRIBED], ids=["rich", "bare", "described"]
+)
 @pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", MAKERS)
 def test_policies_keep_their_promises(name: str, double: bool, schema: Schema) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -319,3 +320,21 @@ def test_sampling_does_not_touch_the_state_it_was_given() -> None:
     policy.step(state, Events.of_units(torch.tensor([0, 1, 2, 3])), choices_of(4, None, []))
     sample(policy, state, choices_of(4, None, []), torch.Generator(), length=3)
     assert state.row.tolist() == [0, 0, 0, 0]
+
+
+def test_every_unit_of_a_decision_is_chosen_at_the_moment_of_asking() -> None:
+    """A policy is told when it is asked, and when what was drawn before in the slate was drawn."""
+    heard = []
+
+    class Listens(TabularQ):
+        def step(self, state, events, choices):
+            heard.append((events.time[:, 0].tolist(), choices.now[:, 0].tolist()))
+            return super().step(state, events, choices)
+
+    policy = Listens(SCHEMA, states=6, look="unit")
+    now = torch.tensor([[7.0], [math.nan]], dtype=torch.float64)
+    choices = replace(choices_of(2, None, []), now=now)
+    sample(policy, policy.start(2), choices, torch.Generator().manual_seed(0), length=3)
+    told = [7.0, math.nan]
+    expected = [([math.nan] * 2, told), (told, told), (told, told)]  # nothing is pending at first
+    np.testing.assert_equal(heard, expected)

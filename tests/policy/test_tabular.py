@@ -15,6 +15,7 @@ def test_the_state_is_the_number_in_the_last_context() -> None:
         channel=torch.zeros(1, 4, dtype=torch.int64),
         value=torch.zeros(1, 4),
         features=torch.tensor([[[3.0], [0.0], [2.0], [0.0]]]),
+        time=torch.full((1, 4), torch.nan, dtype=torch.float64),
         lengths=torch.tensor([4]),
     )
     state, logits = policy.step(policy.start(1), events, Choices.everything(3, 1))

@@ -359,7 +359,7 @@ class TestOpening:
         database.commit()
         database.close()
         for write in (True, False):
-            with pytest.raises(StoreError, match=r"number 99.*up to 1"):
+            with pytest.raises(StoreError, match=r"number 99.*up to 2"):
                 Log.open(tmp_path / "log.db", write=write)
         with pytest.raises(StoreError, match="number 99"):  # the lock was let go of
             Log.open(tmp_path / "log.db", write=True)
@@ -373,7 +373,7 @@ class TestOpening:
     def test_migrations_leave_a_record(self, log):
         with sqlite3.connect(f"file:{log.path}?mode=ro", uri=True) as database:
             names = [row[0] for row in database.execute("SELECT name FROM migrations")]
-        assert names == ["0001_log.sql"]
+        assert names == ["0001_log.sql", "0002_descriptions.sql"]
 
     def test_pragmas(self, log):
         with log._writing() as connection:

@@ -25,7 +25,7 @@ MEMBERS = (
     *("vocabulary", "schema", "observe", "encode"),
     *("choices", "environment", "context", "action"),
 )
-COLUMNS = ("kind", "unit", "channel", "value", "features")
+COLUMNS = ("kind", "unit", "channel", "value", "features", "time")
 
 
 def check_domain(

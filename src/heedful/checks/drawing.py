@@ -63,24 +63,30 @@ def chi_square_p(counts: Tensor, expected: Tensor) -> float:
 def check_replay(policy: Policy, batch: Batch, seed: int) -> None:
     """Slates drawn without replacement replay to the log-probabilities they were drawn with."""
     n, size = len(batch), policy.schema.size
-    free = replace(Choices.everything(size, n), repeat=torch.zeros(n, dtype=torch.bool))
+    once = torch.zeros(n, dtype=torch.bool)
+    now = torch.nan_to_num(batch.events.time).amax(1, keepdim=True) + 3600.0
+    now[0] = torch.nan  # nobody knows when the first one asked
+    free = replace(Choices.everything(size, n), repeat=once, now=now)
     state, logits = policy.step(policy.start(n), after_start(batch.events), free)
     rng = torch.Generator().manual_seed(seed)
     _, acts = sample(policy, state, free, rng, length=min(SLATE, size))
-    replayed = replay(policy, _shown(policy, batch.events, acts.units))
+    replayed = replay(policy, _shown(policy, batch.events, acts.units, now))
     within = tolerance(logits.dtype)
     expect_equal(
         "replay gives what the sampler said", acts.logps, replayed, within=within, why=AGREE
     )
 
 
-def _shown(policy: Policy, events: Events, units: Tensor) -> Batch:
-    """Return streams that end with the slates ``units`` [B, K], none of which repeats a unit."""
+def _shown(policy: Policy, events: Events, units: Tensor, now: Tensor) -> Batch:
+    """Return streams that end with the slates ``units`` [B, K], none of which repeats a unit.
+
+    They were asked for at ``now`` [B, 1].
+    """
     n, slate = units.shape
     features = policy.schema.features
     longer = events
     for place in range(slate):
-        longer = joined(longer, Events.of_units(units[:, place], features))
+        longer = joined(longer, Events.of_units(units[:, place], features, now[:, 0]))
     positions = events.lengths[:, None] + torch.arange(slate) - 1
     row = torch.arange(n)[:, None].expand(n, slate)
     after = 1 + torch.arange(slate).expand(n, slate)
@@ -90,7 +96,12 @@ def _shown(policy: Policy, events: Events, units: Tensor) -> Batch:
         longer,
         positions,
         units,
-        Choices(policy.schema.size, (n, slate), forbidden=lines.reshape(-1, 4)),
+        Choices(
+            policy.schema.size,
+            (n, slate),
+            forbidden=lines.reshape(-1, 4),
+            now=now.expand(n, slate),
+        ),
         mask=torch.ones(n, slate, dtype=torch.bool),
         bootstrap=torch.zeros(n, slate, dtype=torch.bool),
     )

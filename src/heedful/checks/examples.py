@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -75,6 +75,7 @@ def _events(
         channel=channel,
         value=torch.where(valued, torch.rand(shape, generator=rng), 0.0),
         features=_features(schema, kind, features, rng),
+        time=_times(kind, torch.Generator().manual_seed(rng.initial_seed())),
         lengths=lengths,
     )
 
@@ -87,6 +88,16 @@ def _features(
     if features is not None:
         drawn = features.float()[_integers(len(features), tuple(kind.shape), rng)]
     return torch.where((kind == EventKind.CONTEXT)[..., None], drawn, 0.0)
+
+
+def _times(kind: Tensor, rng: torch.Generator) -> Tensor:
+    """Return moments seconds to days apart, some of them unknown and some out of order."""
+    gaps = 10.0 ** (6.0 * torch.rand(kind.shape, generator=rng, dtype=torch.float64))
+    late = 1e5 * (torch.rand(kind.shape, generator=rng) < 0.1)
+    time = 1.7e9 + torch.cumsum(gaps, dim=1) - late
+    unknown = torch.rand(kind.shape, generator=rng) < 0.2
+    unknown |= (kind == EventKind.START) | (kind == EventKind.PAD)
+    return time.masked_fill(unknown, torch.nan)
 
 
 def _integers(high: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
@@ -140,17 +151,19 @@ def _batch(
     shape = (len(slots), width)
     positions, units = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
     mask, bootstrap = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
+    now = torch.full(shape, torch.nan, dtype=torch.float64)
     lines = _Lines()
     for row, places in enumerate(slots):
         for slot, place in enumerate(places):
             unit = int(events.unit[row, place])
             positions[row, slot], units[row, slot] = place - 1, unit
+            now[row, slot] = events.time[row, place]
             lines.add(row, slot, unit, schema.size, rng)
         mask[row, : len(places)] = True
         if row % 2 == 0:
             bootstrap[row, len(places)] = True
             positions[row, len(places)] = events.lengths[row] - 1
-    choices = lines.choices(schema.size, shape)
+    choices = replace(lines.choices(schema.size, shape), now=now)
     return blank(schema, events, positions, units, choices, mask=mask, bootstrap=bootstrap)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from heedful.checks.drawing import AGREE, check_draws, check_replay
 from heedful.checks.examples import random_batch
 from heedful.checks.failure import CheckFailure, expect, expect_equal, tolerance
+from heedful.checks.growth import check_growth
 from heedful.checks.splice import after_start, cut, joined, only
 from heedful.policy import (
     Batch,
@@ -37,7 +38,8 @@ def check_policy(policy: Policy, *, seed: int = 0, features: Tensor | None = Non
     ``forward`` after any split of the events into steps; nothing sees the future, or other rows;
     states are values that select and stack; what is sampled is as likely as its log-probability
     says, and replays to the same number; gradients are finite; a saved and loaded policy is the
-    same. Numbers agree to 1e-9 in float64 and 1e-4 in float32.
+    same; over more units it says the same of the old ones. Numbers agree to 1e-9 in float64 and
+    1e-4 in float32.
 
     Args:
         policy: in evaluation mode, its kind installed under ``heedful.policies``.
@@ -61,6 +63,8 @@ def check_policy(policy: Policy, *, seed: int = 0, features: Tensor | None = Non
         check_replay(policy, batch, seed)
     _check_gradient(policy, batch)
     _check_folder(policy, batch)
+    with torch.no_grad():
+        check_growth(policy, batch)
 
 
 def _check_form(policy: Policy) -> None:
@@ -173,7 +177,9 @@ def _choices_at(batch: Batch, slot: int) -> Choices:
     where[:, slot] = True
     possible = batch.choices.mask(where)
     assert possible is not None
-    return only(possible | ~batch.mask[:, slot, None])
+    now = batch.choices.now
+    asked = None if now is None else now[:, slot, None]
+    return only(possible | ~batch.mask[:, slot, None], asked)
 
 
 def _check_splits(policy: Policy, batch: Batch, seed: int) -> None:

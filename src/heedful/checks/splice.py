@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from heedful.policy import Batch, Choices, EventKind, Events, Schema
 
-_NOTHING = {"kind": int(EventKind.PAD), "unit": -1, "channel": 0, "value": 0.0, "features": 0.0}
+_NOTHING = {
+    "kind": int(EventKind.PAD),
+    "unit": -1,
+    "channel": 0,
+    "value": 0.0,
+    "features": 0.0,
+    "time": math.nan,
+}
 
 
 def cut(events: Events, first: Tensor, last: Tensor) -> Events:
@@ -43,11 +52,14 @@ def after_start(events: Events) -> Events:
     return cut(events, torch.ones_like(events.lengths), events.lengths)
 
 
-def only(possible: Tensor) -> Choices:
-    """Return choices for a sampler that allow exactly ``possible``, bool [B, V]."""
+def only(possible: Tensor, now: Tensor | None = None) -> Choices:
+    """Return choices for a sampler that allow exactly ``possible``, bool [B, V].
+
+    ``now`` [B, 1] is the moment of asking.
+    """
     row, unit = torch.nonzero(~possible, as_tuple=True)
     lines = torch.stack([row, unit, torch.zeros_like(row), torch.ones_like(row)], dim=1)
-    return Choices(size=possible.shape[1], shape=(len(possible), 1), forbidden=lines)
+    return Choices(size=possible.shape[1], shape=(len(possible), 1), forbidden=lines, now=now)
 
 
 def blank(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from heedful.cli.describing import Categories, Numbers, Rows, Texts, describe
 from heedful.cli.options import By, Epochs, Folder, Json, Rate, Seed, Settings, overrides, somebody
 from heedful.cli.outcome import BAD_DATA, outcome, say
 from heedful.cli.output import print_json, print_metrics, print_problems, print_words
@@ -39,6 +40,10 @@ def import_file(
     time: Annotated[str | None, _column("the event time")] = None,
     order: Annotated[str | None, _column("a running number")] = None,
     session: Annotated[str | None, _column("the session")] = None,
+    rows: Rows = None,
+    numbers: Numbers = None,
+    categories: Categories = None,
+    text: Texts = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Add nothing; list every problem.")
     ] = False,
@@ -49,11 +54,13 @@ def import_file(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Add a file of ratings, clicks or comments to the log.
+    """Add a file of ratings, clicks or comments to the log; with --as, of items or people.
 
     The MovieLens formats are recognised; for other files name the columns, here or under [import]
     in heedful.toml. A file is imported whole or not at all, and a second time adds nothing.
     """
+    if rows is None and (numbers or categories or text):
+        raise typer.BadParameter("--numbers, --categories and --text belong to --as")
     columns = {
         "import__subject": subject,
         "import__unit": unit,
@@ -67,12 +74,28 @@ def import_file(
     with outcome(interrupted="stopped; nothing was added"):
         from heedful.workspace import Workspace
 
-        with Workspace.open(workspace, overrides(settings, **columns)) as opened:
+        flags = overrides(settings, **({} if rows else columns))
+        with Workspace.open(workspace, flags) as opened:
             stages = _Stages()
             try:
-                found = opened.import_file(
-                    file, dry_run=dry_run, quarantine=quarantine, progress=stages
-                )
+                if rows is None:
+                    found = opened.import_file(
+                        file, dry_run=dry_run, quarantine=quarantine, progress=stages
+                    )
+                else:
+                    found = describe(
+                        opened,
+                        file,
+                        rows,
+                        subject=subject,
+                        unit=unit,
+                        numbers=numbers,
+                        categories=categories,
+                        text=text,
+                        dry_run=dry_run,
+                        quarantine=quarantine,
+                        progress=stages,
+                    )
             finally:
                 stages.close()
         _tell_import(file, found, dry_run=dry_run, quarantine=quarantine, json=json)
@@ -128,6 +151,12 @@ def pretrain(
             "--popularity", help="Train no network: count what people liked, and show it."
         ),
     ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="VERSION", help="Begin with its network, grown to new units."
+        ),
+    ] = None,
     epochs: Epochs = None,
     learning_rate: Rate = None,
     seed: Seed = None,
@@ -135,6 +164,8 @@ def pretrain(
     json: Json = False,
 ) -> None:
     """Make a candidate by pre-training on what people chose."""
+    if popularity and start is not None:
+        raise typer.BadParameter("--popularity counts anew: leave out --from")
     flags = overrides(
         settings,
         pretrain__epochs=epochs,
@@ -143,7 +174,7 @@ def pretrain(
     )
 
     def make(opened: Workspace) -> Version:
-        return opened.popularity() if popularity else opened.pretrain()
+        return opened.popularity() if popularity else opened.pretrain(start)
 
     _train(workspace, flags, make, json=json)
 

@@ -68,6 +68,9 @@ class Policy(Section):
     layers: int = key(1, "blocks on top of each other", ge=1, le=256)
     heads: int = key(2, "attention heads; they divide the width", ge=1, le=256)
     dropout: float = key(0.4, "share of hidden numbers dropped in training", ge=0, lt=1)
+    id_dropout: float = key(
+        0.1, "share of described units known by that alone in a training step", ge=0, lt=1
+    )
     window: int = key(200, "how long a stream is remembered", unit="events", ge=1, le=1_000_000)
     prior: bool = key(True, "add the log-scores of item-to-item transitions to the logits")
 

@@ -1,5 +1,6 @@
 """What a newcomer must offer (Domain, Environment), and how records become streams and batches."""
 
+from heedful.contract.description import described, portraits, schema_of, unit_features
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
 from heedful.contract.environment import Environment
@@ -22,6 +23,10 @@ __all__ = [
     "as_choices",
     "as_rule",
     "decide",
+    "described",
     "encode",
+    "portraits",
+    "schema_of",
+    "unit_features",
     "window_start",
 ]

@@ -7,15 +7,17 @@ two together, so that training sees what serving saw.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from heedful.contract.description import portraits, schema_of, subject_numbers
 from heedful.contract.domain import Reader
 from heedful.contract.streams import EventColumns, Floats, Ints, Rule, SlotColumns, Streams
-from heedful.policy import EventKind, Schema, Vocabulary
+from heedful.policy import EventKind, Vocabulary
 from heedful.record import ALL_UNITS, ChoiceSet, Kind
 from heedful.store.columns import Texts
 from heedful.store.snapshot import Snapshot
@@ -38,7 +40,7 @@ def encode(
     stream is fused into the unit's event; any other is an event of its own, so late feedback never
     changes what an earlier decision saw.
     """
-    schema = Schema(len(vocabulary), reader.channels, reader.features)
+    schema = schema_of(reader, vocabulary)
     units = vocabulary.indexes(snapshot.names.units)[snapshot.decisions.units].astype(np.int64)
     rows = _sorted(_fused(_sorted(_rows(reader, snapshot, vocabulary, units)), snapshot))
     offsets, subjects = _by_subject(rows.subject)
@@ -54,6 +56,7 @@ def encode(
             rows.channel.astype(np.int8),
             rows.value.astype(np.float32),
             rows.features,
+            rows.time,
         ),
         offsets=offsets,
         subjects=subjects,
@@ -95,6 +98,7 @@ class _Rows:
     channel: Ints
     value: Floats
     features: npt.NDArray[np.float32]
+    time: Floats
     decision: Ints
     position: Ints
     source: Ints
@@ -110,9 +114,36 @@ def _rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary, units: Int
         _feedback_rows(reader, snapshot, units),
         *_context_rows(reader, snapshot, vocabulary),
     ]
+    if vocabulary.of_subjects is not None:
+        parts = [*map(_room_for(vocabulary.of_subjects.width), parts)]
+        parts.append(_portrait_rows(reader, snapshot, vocabulary))
     return _Rows(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in _Rows.__slots__)
     )
+
+
+def _room_for(width: int) -> Callable[[_Rows], _Rows]:
+    """Return what adds ``width`` numbers of value 0 behind those of a context."""
+    return lambda rows: replace(rows, features=np.pad(rows.features, ((0, 0), (0, width))))
+
+
+def _portrait_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) -> _Rows:
+    """Descriptions of subjects as contexts that belong to no decision and no episode."""
+    code_of = {name: code for code, name in enumerate(snapshot.names.subjects)}
+    found = [row for row in portraits(snapshot) if row[1] in code_of]
+    seq = np.array([seq for seq, _, _ in found], np.int64)
+    subject = np.array([code_of[name] for _, name, _ in found], np.int64)
+    numbers = [subject_numbers(reader, vocabulary, facts) for _, _, facts in found]
+    rows = _make(
+        len(found),
+        0,
+        subject=subject,
+        seq=seq,
+        kind=np.full(len(found), int(EventKind.CONTEXT)),
+        time=np.full(len(found), np.nan),  # it was so before somebody wrote it down
+    )
+    width = schema_of(reader, vocabulary).features
+    return replace(rows, features=np.array(numbers, np.float32).reshape(len(found), width))
 
 
 def _make(n: int, width: int, **columns: npt.NDArray[Any]) -> _Rows:
@@ -137,6 +168,7 @@ def _unit_rows(snapshot: Snapshot, units: Ints, features: int) -> _Rows:
         minor=position + 1,
         kind=np.full(len(units), int(EventKind.UNIT)),
         unit=units,
+        time=decisions.made_at[owner],
         decision=owner,
         position=position,
         source=np.arange(len(units)),
@@ -166,6 +198,7 @@ def _feedback_rows(reader: Reader, snapshot: Snapshot, units: Ints) -> _Rows:
         unit=np.where(position == ALL_UNITS, -1, units[flat] if len(units) else -1),
         channel=channel[kept],
         value=np.where(takes_back[kept], 0.0, value),
+        time=feedback.given_at[kept],
         decision=decision,
         position=position,
         episode=decisions.episode[decision].astype(np.int64),
@@ -194,6 +227,7 @@ def _context_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) ->
             kind=np.full(len(at), int(EventKind.CONTEXT)),
             unit=unit,
             features=numbers,
+            time=decisions.made_at[at],
             decision=at,
             episode=decisions.episode[at].astype(np.int64),
         )
@@ -212,6 +246,7 @@ def _context_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) ->
         kind=np.full(len(at), int(EventKind.CONTEXT)),
         unit=unit,
         features=numbers,
+        time=ends.ended_at[at],
         episode=episode[at],
     )
     end = _make(
@@ -221,6 +256,7 @@ def _context_rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary) ->
         seq=ends.seq,
         minor=np.ones(len(episode), np.int64),
         kind=np.full(len(episode), int(EventKind.END)),
+        time=ends.ended_at,
         episode=episode,
     )
     return [*rows, *(part.take(part.subject >= 0) for part in (final, end))]
@@ -334,7 +370,8 @@ def _episode_end(rows: _Rows, offsets: Ints, stream: Ints) -> Ints:
     local = np.arange(len(rows.kind)) - offsets[stream]
     last = np.zeros(int(rows.episode.max(initial=-1)) + 1, dtype=np.int64)
     chosen = last.copy()
-    np.maximum.at(last, rows.episode, local)
+    inside = rows.episode >= 0  # what is known of a subject belongs to none
+    np.maximum.at(last, rows.episode[inside], local[inside])
     unit, end = rows.kind == EventKind.UNIT, rows.kind == EventKind.END
     np.maximum.at(chosen, rows.episode[unit], local[unit])
     last[rows.episode[end]] = np.maximum(local[end] - 1, chosen[rows.episode[end]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,7 @@ def decide(
     *,
     length: int,
     window: int,
+    now: float,
 ) -> Prepared:
     """Draw a decision for each session; nothing changes until it is committed.
 
@@ -76,6 +78,7 @@ def decide(
         rng: randomness of the draw.
         length: K, the longest decision.
         window: events a stream is long; even.
+        now: the moment of asking, seconds since the epoch; the decisions' ``made_at``.
     """
     states: list[State] = []
     pending, firsts = [], []
@@ -87,20 +90,23 @@ def decide(
         pending.append(
             [
                 *session.stream.since(session.read if keep else first),
-                *session.stream.context(context),
+                *session.stream.context(context, now),
             ]
         )
         firsts.append(first)
     head, *tail = states
-    choices = as_choices(rules, [session.stream.seen for session in sessions], policy.schema.size)
+    seen = [session.stream.seen for session in sessions]
+    choices = as_choices(rules, seen, policy.schema.size, now)
     joined = head.stack(tail)
     joined, _ = policy.step(joined, pad(pending, policy.schema.features), choices)
     joined, acts = sample(policy, joined, choices, rng, length=length)
     return Prepared(acts, joined, tuple(firsts))
 
 
-def as_choices(rules: Sequence[Rule], seen: Sequence[set[int]], size: int) -> Choices:
-    """Return what is possible for the first unit of B decisions.
+def as_choices(
+    rules: Sequence[Rule], seen: Sequence[set[int]], size: int, now: float = math.nan
+) -> Choices:
+    """Return what is possible for the first unit of B decisions asked for at ``now``.
 
     Raises:
         ValueError: decisions that end in different ways cannot be drawn together.
@@ -125,4 +131,5 @@ def as_choices(rules: Sequence[Rule], seen: Sequence[set[int]], size: int) -> Ch
         restricted=restricted if bool(restricted.any()) else None,
         repeat=torch.tensor([rule.repeat for rule in rules]),
         end=ends.pop(),
+        now=torch.full((len(rules), 1), now, dtype=torch.float64),
     )

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from heedful.contract.description import subject_numbers
 from heedful.contract.domain import Reader
 from heedful.contract.streams import window_start
 from heedful.policy import EventKind, Events, Vocabulary
-from heedful.record import ALL_UNITS, Context, Decision, End, Feedback, Span
+from heedful.record import ALL_UNITS, Context, Decision, Description, End, Feedback, Span
 
-_Event = tuple[int, int, int, float, np.ndarray | None]
+_Event = tuple[int, int, int, float, np.ndarray | None, float]
 
 
 class Stream:
@@ -40,28 +41,35 @@ class Stream:
         """Return how many events there are, START not counted."""
         return len(self._events)
 
-    def append(self, record: Decision | Feedback | End) -> None:
-        """Append what happened next to this subject."""
+    def append(self, record: Decision | Description | Feedback | End) -> None:
+        """Append what happened next to this subject, or what is known of it from here on."""
         match record:
             case Decision():
                 self._decision(record)
             case Feedback():
                 self._answer(record)
+            case Description():
+                self._portray(record)
             case End():
-                self._observe(record.context)
-                self._add(EventKind.END)
+                self._observe(record.context, record.ended_at)
+                self._add(EventKind.END, at=record.ended_at)
 
     def start(self, window: int) -> int:
         """Return the first event that a decision made now may see."""
         return window_start(len(self), window)
 
-    def context(self, context: Context) -> list[_Event]:
-        """Return the events ``context`` is read as, without appending them; none if it is empty."""
+    def context(self, context: Context, at: float = math.nan) -> list[_Event]:
+        """Return the events ``context`` is read as, without appending them; none if it is empty.
+
+        Args:
+            context: what is known.
+            at: when, seconds since the epoch; NaN unknown.
+        """
         if not context:
             return []
         units, numbers = self._reader.observe(context, self._vocabulary)
         return [
-            (int(EventKind.CONTEXT), int(unit), 0, 0.0, row)
+            (int(EventKind.CONTEXT), int(unit), 0, 0.0, row, at)
             for unit, row in zip(units, numbers, strict=True)
         ]
 
@@ -70,10 +78,10 @@ class Stream:
         return self._events[first:]
 
     def _decision(self, decision: Decision) -> None:
-        self._observe(decision.context)
+        self._observe(decision.context, decision.made_at)
         units = self._vocabulary.indexes(decision.units).tolist()
         for unit in units:
-            self._add(EventKind.UNIT, unit)
+            self._add(EventKind.UNIT, unit, at=decision.made_at)
         self._decisions[decision.id] = units
         self.seen.update(unit for unit in units if unit >= 0)
         self._open = (decision.id, len(units) - 1)
@@ -87,7 +95,7 @@ class Stream:
             return
         number, channel = self._channels[said.kind.value]
         if feedback.retracts is not None:
-            self._add(EventKind.RETRACTION, self._meant(said), number)
+            self._add(EventKind.RETRACTION, self._meant(said), number, at=feedback.given_at)
             return
         value = _number(feedback.value)
         scaled = 0.0 if math.isnan(value) else channel.scale(value)
@@ -100,23 +108,32 @@ class Stream:
                 self._open[1],
             )
         ):
-            kind, unit, _, _, numbers = self._events[-1]
-            self._events[-1] = (kind, unit, number, scaled, numbers)
+            kind, unit, _, _, numbers, at = self._events[-1]
+            self._events[-1] = (kind, unit, number, scaled, numbers, at)
             self._open = None
             return
-        self._add(EventKind.FEEDBACK, self._meant(said), number, scaled)
+        self._add(EventKind.FEEDBACK, self._meant(said), number, scaled, at=feedback.given_at)
 
     def _meant(self, feedback: Feedback) -> int:
         assert isinstance(feedback.about, str)
         return -1 if feedback.unit == ALL_UNITS else self._decisions[feedback.about][feedback.unit]
 
-    def _observe(self, context: Context) -> None:
-        for event in self.context(context):
+    def _portray(self, description: Description) -> None:
+        if self._vocabulary.of_subjects is None:
+            return
+        numbers = subject_numbers(self._reader, self._vocabulary, description.facts)
+        self._events.append((int(EventKind.CONTEXT), -1, 0, 0.0, numbers, math.nan))
+        self._open = None
+
+    def _observe(self, context: Context, at: float) -> None:
+        for event in self.context(context, at):
             self._events.append(event)
             self._open = None
 
-    def _add(self, kind: EventKind, unit: int = -1, channel: int = 0, value: float = 0.0) -> None:
-        self._events.append((int(kind), unit, channel, value, None))
+    def _add(
+        self, kind: EventKind, unit: int = -1, channel: int = 0, value: float = 0.0, *, at: float
+    ) -> None:
+        self._events.append((int(kind), unit, channel, value, None, at))
         self._open = None
 
 
@@ -130,16 +147,12 @@ def pad(rows: Sequence[Sequence[_Event]], features: int) -> Events:
     shape = (len(rows), int(lengths.max(initial=0)))
     kind, channel = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     unit, value = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
-    numbers = np.zeros((*shape, features), np.float32)
+    numbers, time = np.zeros((*shape, features), np.float32), np.full(shape, np.nan)
     for i, row in enumerate(rows):
-        for j, (of_kind, of_unit, of_channel, of_value, vector) in enumerate(row):
-            kind[i, j], unit[i, j], channel[i, j], value[i, j] = (
-                of_kind,
-                of_unit,
-                of_channel,
-                of_value,
-            )
+        for j, (of_kind, of_unit, of_channel, of_value, vector, at) in enumerate(row):
+            kind[i, j], unit[i, j], channel[i, j] = of_kind, of_unit, of_channel
+            value[i, j], time[i, j] = of_value, at
             if vector is not None:
-                numbers[i, j] = vector
-    tensors = (torch.from_numpy(array) for array in (kind, unit, channel, value, numbers, lengths))
-    return Events(*tensors)
+                numbers[i, j, : len(vector)] = vector  # a context of its own has nobody's facts
+    columns = (kind, unit, channel, value, numbers, time, lengths)
+    return Events(*(torch.from_numpy(column) for column in columns))

@@ -60,6 +60,7 @@ class EventColumns:
     channel: npt.NDArray[np.int8]
     value: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
+    time: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +138,12 @@ class Streams:
     def __len__(self) -> int:
         """Return S."""
         return len(self.offsets) - 1
+
+    @property
+    def asked_at(self) -> Floats:
+        """Return when each slot was decided, float64 [U]: the time of its unit's own event."""
+        asked: Floats = self.events.time[self.offsets[self.slots.stream] + self.slots.event]
+        return asked
 
     def windows(self, window: int, slots: npt.NDArray[np.bool_] | None = None) -> list[Window]:
         """Return rows in which every slot sees exactly what the server would show its policy.
@@ -253,7 +260,7 @@ class Streams:
         columns = self.events
         empty = not len(columns.kind)
 
-        def gather(column: npt.NDArray[np.generic], fill: int) -> torch.Tensor:
+        def gather(column: npt.NDArray[np.generic], fill: float) -> torch.Tensor:
             found = np.full(at.shape, fill, column.dtype) if empty else column[at]
             return torch.from_numpy(np.where(real, found, fill))
 
@@ -268,6 +275,7 @@ class Streams:
             gather(columns.channel, 0).long(),
             gather(columns.value, 0),
             torch.from_numpy(features),
+            gather(columns.time, np.nan),
             torch.from_numpy(lengths),
         )
 
@@ -292,6 +300,7 @@ class Streams:
             allowed=_stack(lines.allowed),
             forbidden=_stack(lines.forbidden),
             restricted=torch.from_numpy(restricted) if lines.restricted else None,
+            now=torch.from_numpy(np.where(plan.mask, self._slot(plan, self.asked_at), np.nan)),
         )
 
     def _choices_of_row(

@@ -129,6 +129,7 @@ class Collector:
             self._rng,
             length=self._domain.length,
             window=self._window,
+            now=self._clock,
         )
         digest = self._vocabulary.digest()
         made = []

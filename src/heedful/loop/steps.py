@@ -24,6 +24,7 @@ from heedful.evaluate.held_out import (
     held_out_ndcg,
     leave_one_out,
 )
+from heedful.loop import start
 from heedful.loop.pretrain import pretrain
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.reinforce import reinforce_from_log
@@ -116,25 +117,29 @@ def popularity(bench: Bench) -> Version:
     return _register(bench, policy, vocabulary, snapshot, step="popularity", metrics={})
 
 
-def pretrained(bench: Bench) -> Version:
+def pretrained(bench: Bench, parent: Version | None = None) -> Version:
     """Pre-train a network on the units people chose, and add the transition prior.
+
+    It begins anew, or with the network inside of ``parent``, grown to the units there are now.
 
     What ``[pretrain] split`` holds out is for two things: validation chooses the best epoch and
     the prior's weight, the test is for :meth:`heedful.workspace.Workspace.evaluate`.
 
     Raises:
-        ValueError: the log holds nothing that people chose themselves.
+        ValueError: the log holds nothing that people chose themselves, or ``parent`` no network.
     """
-    snapshot = bench.log.snapshot()
-    vocabulary = bench.domain.vocabulary(snapshot)
-    streams = bench.encode(snapshot, vocabulary)
-    split = split_of(bench.config.pretrain, streams, snapshot)
-    weights = chosen_by_people(streams) * split.train
-    config = bench.config
+    snapshot, config = bench.log.snapshot(), bench.config
     torch.manual_seed(config.workspace.seed)
-    network = network_of(config, bench.domain.schema(vocabulary))
+    network, vocabulary = _begun(bench, snapshot, parent)
+    streams = bench.encode(snapshot, vocabulary)
+    split = split_of(config.pretrain, streams, snapshot)
+    weights = chosen_by_people(streams) * split.train
+    learned = np.unique(streams.slots.unit[weights > 0])
+    counts = start.describe(
+        [network], vocabulary, snapshot, learned, dropout=config.policy.id_dropout
+    )
     validation = _validation(streams, split, weights, seen=repeats(bench))
-    run = _run(bench, "pretrain", snapshot, parent=None)
+    run = _run(bench, "pretrain", snapshot, parent=parent)
     try:
         metrics = pretrain(
             network,
@@ -153,24 +158,49 @@ def pretrained(bench: Bench) -> Version:
     if config.policy.prior:
         policy, chosen = with_prior(network, streams, weights, validation, bench)
         metrics |= chosen
-    version = _register(bench, policy, vocabulary, snapshot, step="pretrain", metrics=metrics)
+    version = _register(
+        bench,
+        policy,
+        vocabulary,
+        snapshot,
+        step="pretrain",
+        metrics=metrics | counts,
+        parent=parent,
+    )
     run.finish()
     return version
 
 
+def _begun(bench: Bench, snapshot: Snapshot, parent: Version | None) -> tuple[Policy, Vocabulary]:
+    """Return the network that pre-training begins with, and its units."""
+    if parent is None:
+        vocabulary = bench.domain.vocabulary(snapshot)
+        return network_of(bench.config, bench.domain.schema(vocabulary)), vocabulary
+    loaded = load(bench.registry.folder(parent.name))
+    try:
+        begun = start.warm_start(loaded, bench.domain, snapshot)
+    except ValueError as error:
+        raise ValueError(f"version {parent.name}: {error}") from None
+    return begun.policy, begun.vocabulary
+
+
 def reinforced(bench: Bench, parent: Version) -> Version:
-    """Improve ``parent`` on the feedback in the log, staying near it.
+    """Improve ``parent`` on the feedback in the log, staying near it; new units are taken up.
 
     Raises:
         ValueError: no decision in the log has probabilities and a matured reward.
     """
     snapshot = bench.log.snapshot()
-    loaded = load(bench.registry.folder(parent.name))
+    loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
     policy = clone(loaded.policy)
     cast(nn.Module, policy).requires_grad_(requires_grad=True)
     config = bench.config
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma)
     streams = weighted(streams, split_of(config.pretrain, streams, snapshot).train)
+    ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
+    counts = start.describe(
+        [policy, loaded.policy], loaded.vocabulary, snapshot, np.unique(streams.slots.unit[ours])
+    )
     run = _run(bench, "reinforce", snapshot, parent=parent)
     try:
         metrics = reinforce_from_log(
@@ -187,7 +217,13 @@ def reinforced(bench: Bench, parent: Version) -> Version:
         run.close()
     inner = without_floor(policy)
     version = _register(
-        bench, inner, loaded.vocabulary, snapshot, step="reinforce", metrics=metrics, parent=parent
+        bench,
+        inner,
+        loaded.vocabulary,
+        snapshot,
+        step="reinforce",
+        metrics=metrics | counts,
+        parent=parent,
     )
     run.finish()
     return version

@@ -12,7 +12,9 @@ from heedful.policy.batch import (
     scatter,
 )
 from heedful.policy.choices import Choices
+from heedful.policy.features import Facts, FeatureEncoder, Gaps
 from heedful.policy.folder import Loaded, PolicyFolderError, build, clone, load, maker, save
+from heedful.policy.growth import grow
 from heedful.policy.prior import TransitionPrior
 from heedful.policy.protocol import Policy, State
 from heedful.policy.recurrent import Recurrent
@@ -38,7 +40,10 @@ __all__ = [
     "EpsilonGreedy",
     "EventKind",
     "Events",
+    "Facts",
+    "FeatureEncoder",
     "Floor",
+    "Gaps",
     "Greedy",
     "Loaded",
     "LogitWrapper",
@@ -60,6 +65,7 @@ __all__ = [
     "build",
     "clone",
     "draw",
+    "grow",
     "load",
     "maker",
     "outputs_from_logits",

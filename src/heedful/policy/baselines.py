@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from heedful.policy.batch import Batch, Events, Outputs, Schema, outputs_from_logits, scatter
 from heedful.policy.choices import Choices
+from heedful.policy.growth import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Popularity(nn.Module):
     def spec(self) -> dict[str, object]:
         """Return the arguments this policy was made with."""
         return {"kind": self.kind, "schema": self.schema.to_dict(), "sharpness": self.sharpness}
+
+    def grown(self, schema: Schema) -> Self:
+        """Return a copy over more units, which nobody has liked yet."""
+        larger = type(self)(schema, sharpness=self.sharpness).to(self.counts)
+        return larger.fit(widened(self.counts, schema.size)).train(self.training)
 
     def start(self, n: int) -> NoState:
         """Return ``n`` streams."""

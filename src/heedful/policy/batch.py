@@ -58,25 +58,34 @@ class Schema:
         size: V, the number of units.
         channels: the kinds of feedback, channel c of an event being ``channels[c - 1]``.
         features: F, the width of the numbers in a context.
+        unit_features: the width of a unit's description; 0 where units are not described.
     """
 
     size: int
     channels: tuple[Channel, ...] = ()
     features: int = 0
+    unit_features: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Return JSON that :meth:`from_dict` reads."""
         channels = [{f.name: getattr(c, f.name) for f in fields(c)} for c in self.channels]
-        return {"size": self.size, "channels": channels, "features": self.features}
+        data = {"size": self.size, "channels": channels, "features": self.features}
+        return {**data, "unit_features": self.unit_features} if self.unit_features else data
 
     @classmethod
     def from_dict(cls, data: dict[str, object]) -> Schema:
         """Read what :meth:`to_dict` wrote."""
-        channels = data["channels"]
-        size, features = data["size"], data["features"]
-        if not (isinstance(channels, list) and isinstance(size, int) and isinstance(features, int)):
+        channels, size = data["channels"], data["size"]
+        features, described = data["features"], data.get("unit_features", 0)
+        if not (
+            isinstance(channels, list)
+            and isinstance(size, int)
+            and isinstance(features, int)
+            and isinstance(described, int)
+        ):
             raise ValueError("schema: needs an integer size, a list of channels, integer features")
-        return cls(size, tuple(Channel(**channel) for channel in channels), features)
+        known = tuple(Channel(**channel) for channel in channels)
+        return cls(size, known, features, described)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,8 @@ class Events:
         channel: int64 [B, L], 1 + the feedback channel; 0 where feedback has not come.
         value: float [B, L], feedback scaled to [0, 1]; 0 where there is none.
         features: float [B, L, F], the numbers of a context.
+        time: float64 [B, L], when it happened, in seconds since any one moment; NaN unknown, and in
+            padding and START. A unit's time is that of its decision, the moment of asking.
         lengths: int64 [B], how many events each row really has.
     """
 
@@ -97,6 +108,7 @@ class Events:
     channel: Tensor
     value: Tensor
     features: Tensor
+    time: Tensor
     lengths: Tensor
 
     def __len__(self) -> int:
@@ -121,6 +133,7 @@ class Events:
             empty,
             torch.empty(rows, 0),
             torch.empty(rows, 0, features),
+            torch.empty(rows, 0, dtype=torch.float64),
             torch.zeros(rows, dtype=torch.int64),
         )
 
@@ -130,19 +143,35 @@ class Events:
         return cls._one(EventKind.START, torch.full((rows,), -1), torch.ones(rows).long(), features)
 
     @classmethod
-    def of_units(cls, units: Tensor, features: int = 0) -> Events:
-        """Return one unit a row with feedback unknown; none where ``units`` [B] is -1."""
-        return cls._one(EventKind.UNIT, units, (units >= 0).long(), features)
+    def of_units(cls, units: Tensor, features: int = 0, time: Tensor | None = None) -> Events:
+        """Return one unit a row with feedback unknown; none where ``units`` [B] is -1.
+
+        Args:
+            units: int64 [B].
+            features: F.
+            time: float64 [B], when they are chosen; ``None`` where that is not known.
+        """
+        return cls._one(EventKind.UNIT, units, (units >= 0).long(), features, time)
 
     @classmethod
-    def _one(cls, kind: EventKind, units: Tensor, lengths: Tensor, features: int) -> Events:
+    def _one(
+        cls,
+        kind: EventKind,
+        units: Tensor,
+        lengths: Tensor,
+        features: int,
+        time: Tensor | None = None,
+    ) -> Events:
         rows = len(units)
+        unknown = torch.full((rows,), torch.nan, dtype=torch.float64)
+        time = unknown if time is None else torch.where(lengths > 0, time, unknown)
         return cls(
             torch.where(lengths > 0, int(kind), int(EventKind.PAD))[:, None],
             units[:, None],
             torch.zeros(rows, 1, dtype=torch.int64),
             torch.zeros(rows, 1),
             torch.zeros(rows, 1, features),
+            time[:, None],
             lengths,
         )
 

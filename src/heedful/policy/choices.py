@@ -1,4 +1,4 @@
-"""What is possible at each unit, kept sparse until a logit needs it."""
+"""What is possible at each unit, kept sparse until a logit needs it, and when it is asked."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class Choices:
         repeat: bool [B], whether a unit may stand twice within a decision: used when sampling; in a
             batch the units already drawn are lines of ``forbidden``.
         end: the index of the unit that closes a decision, or -1 where decisions have fixed length.
+        now: float64 [B, T], the moment of asking, on the clock of :attr:`Events.time
+            <heedful.policy.Events>`; NaN unknown, ``None`` where none is known. It is known before
+            the unit is chosen, so a policy may use it; what happened since the last event does not
+            enter any other way.
     """
 
     size: int
@@ -37,6 +41,7 @@ class Choices:
     restricted: Tensor | None = None
     repeat: Tensor | None = None
     end: int = -1
+    now: Tensor | None = None
 
     @property
     def unrestricted(self) -> bool:
@@ -91,6 +96,7 @@ class Choices:
             forbidden=_renumber(self.forbidden, where),
             restricted=None if self.restricted is None else self.restricted[rows],
             repeat=None if self.repeat is None else self.repeat[rows],
+            now=None if self.now is None else self.now[rows],
         )
 
     def to(self, device: torch.device) -> Choices:
@@ -101,6 +107,7 @@ class Choices:
             forbidden=self.forbidden.to(device),
             restricted=None if self.restricted is None else self.restricted.to(device),
             repeat=None if self.repeat is None else self.repeat.to(device),
+            now=None if self.now is None else self.now.to(device),
         )
 
     @classmethod

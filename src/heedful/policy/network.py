@@ -22,7 +22,9 @@ from heedful.policy.batch import (
     scatter,
 )
 from heedful.policy.choices import Choices
+from heedful.policy.growth import enlarged
 from heedful.policy.likelihood import log_likelihood
+from heedful.policy.units import DescribedUnits, units_table
 
 DECAYS = (1.0, 0.97)
 UNANSWERED = 0.0
@@ -36,7 +38,7 @@ class EventEmbedding(nn.Module):
         super().__init__()
         n_channels = len(schema.channels) + 1
         self.kind = nn.Embedding(len(EventKind), width)
-        self.unit = nn.Embedding(schema.size + 1, width)  # the last row: a unit nobody knows
+        self.unit = units_table(schema.size, width, schema.unit_features)
         self.channel = nn.Embedding(n_channels, width)
         self.value = nn.Embedding(n_channels, width)
         self.features = nn.Linear(schema.features, width, bias=False) if schema.features else None
@@ -54,6 +56,10 @@ class EventEmbedding(nn.Module):
         if self.features is not None:
             x = x + self.features(events.features.to(unit.dtype))
         return torch.as_tensor(x)
+
+    def units(self) -> Tensor:
+        """Return the vectors of all units, [V, D]: the weight of the output layer, tied."""
+        return self.unit.vectors()
 
 
 class Memory(nn.Module):
@@ -172,6 +178,28 @@ class Network(nn.Module, ABC):
     def spec(self) -> dict[str, object]:
         """Return the arguments this network was made with."""
 
+    def grown(self, schema: Schema) -> Self:
+        """Return a copy over more units; see :class:`heedful.policy.Policy`.
+
+        New rows are zero, new biases the mean of the old ones: with no opinion on it, the network
+        takes a new unit for an average one.
+        """
+        options = {k: v for k, v in self.spec().items() if k not in ("kind", "schema")}
+        with torch.random.fork_rng(devices=[]):
+            larger = type(self)(schema, **options).to(self.bias)  # type: ignore[arg-type]
+        larger.load_state_dict(enlarged(self.state_dict(), larger.state_dict(), self.schema.size))
+        return larger.train(self.training)
+
+    @torch.no_grad()
+    def describe(self, features: Tensor, chosen: Tensor, dropout: float = 0.0) -> None:
+        """Take in what is known of the units; see :meth:`heedful.policy.units.DescribedUnits`."""
+        if not isinstance(self.embed.unit, DescribedUnits):
+            return
+        mean = self.embed.unit.mean(self.bias)
+        warmed = self.embed.unit.describe(features, chosen, dropout)
+        self.bias[warmed] = mean  # it goes on from where it was scored
+        self.memory.key.weight[self.embed.unit.cold] = 0.0
+
     def start(self, n: int) -> NetworkState:
         """Return ``n`` streams that have seen their START."""
         starts = Events.starts(n, self.schema.features).to(self.bias.device)
@@ -205,9 +233,8 @@ class Network(nn.Module, ABC):
         if not need & {"logps", "entropy", "logits"}:
             return outputs
         if not need & {"entropy", "logits"} and batch.choices.unrestricted:
-            chosen = log_likelihood(
-                at_units, self.embed.unit.weight[:-1], self.bias, batch.units[batch.mask]
-            )
+            weight, bias = self.embed.units(), self.embed.unit.biases(self.bias)
+            chosen = log_likelihood(at_units, weight, bias, batch.units[batch.mask])
             return replace(outputs, logps=scatter(chosen, batch.mask))
         logits = batch.choices.apply(self._score(at_units), batch.mask)
         return outputs_from_logits(logits, batch, need, outputs)
@@ -223,7 +250,7 @@ class Network(nn.Module, ABC):
         return torch.as_tensor(self.feedback_head(known, self.embed.unit(units), units))
 
     def _score(self, known: Tensor) -> Tensor:
-        return functional.linear(known, self.embed.unit.weight[:-1], self.bias)
+        return functional.linear(known, self.embed.units(), self.embed.unit.biases(self.bias))
 
 
 class FeedbackHead(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from heedful.policy.batch import Batch, EventKind, Events, Outputs, Schema, outputs_from_logits
 from heedful.policy.choices import Choices
+from heedful.policy.growth import grow, widened
 from heedful.policy.protocol import Policy
 
 GAP = 10
@@ -50,13 +51,18 @@ class TransitionPrior(nn.Module):
     with h_{-k} the k-th last unit of the history and n the counts. Alone (around a policy without
     preferences) it is the floor that every learned recommender has to beat. It keeps V x V numbers:
     vocabularies above 20,000 units are refused.
+
+    Of ``cold`` units, which came after the counting or which the policy inside knows by their
+    description alone, it has no opinion: they get the mean log-score of the others.
     """
 
     kind = "prior"
     transitions: Tensor
     damping: Tensor
 
-    def __init__(self, inner: Policy, *, weight: float = 1.0, depth: int = GAP) -> None:
+    def __init__(
+        self, inner: Policy, *, weight: float = 1.0, depth: int = GAP, cold: Sequence[int] = ()
+    ) -> None:
         """Stand around ``inner``; :meth:`fit` before use."""
         super().__init__()
         size = inner.schema.size
@@ -67,6 +73,7 @@ class TransitionPrior(nn.Module):
             )
         self.inner = cast(Any, inner)
         self.weight, self.depth = weight, depth
+        self.cold = tuple(cold)
         self.register_buffer("transitions", torch.zeros(size, size))
         self.register_buffer("damping", torch.ones(size))
 
@@ -90,13 +97,30 @@ class TransitionPrior(nn.Module):
             table[where] += how_often / gap
         scale = np.maximum(counts, 1.0) ** -0.5
         self.transitions.copy_(torch.from_numpy(table.reshape(size, size) * scale[:, None]))
-        self.damping.copy_(torch.from_numpy((counts + 5.0) ** -0.2))
+        self.damping.copy_(torch.from_numpy(_damping(counts)))
+        # Without descriptions nothing else speaks for a unit that was never chosen either.
+        described = self.schema.unit_features > 0
+        self.cold = tuple(np.flatnonzero(counts == 0).tolist()) if described else ()
         return self
+
+    def grown(self, schema: Schema) -> Self:
+        """Return a copy over more units, which are cold."""
+        old, new = self.schema.size, schema.size
+        cold = (*self.cold, *range(old, new))
+        larger = type(self)(
+            grow(self.inner, schema), weight=self.weight, depth=self.depth, cold=cold
+        )
+        uncounted = float(_damping(np.zeros(1))[0])
+        larger.transitions = widened(self.transitions, new, new)
+        larger.damping = widened(self.damping, new, fill=uncounted)
+        larger.training = self.training  # train() would reach what is inside too
+        return larger
 
     def spec(self) -> dict[str, object]:
         """Return the form of the prior and of what is inside."""
         inner = self.inner.spec()
-        return {"kind": self.kind, "weight": self.weight, "depth": self.depth, "inner": inner}
+        spec = {"kind": self.kind, "weight": self.weight, "depth": self.depth, "inner": inner}
+        return {**spec, "cold": list(self.cold)} if self.cold else spec
 
     def start(self, n: int) -> PriorState:
         """Return ``n`` streams without history."""
@@ -135,7 +159,17 @@ class TransitionPrior(nn.Module):
         return summed * self.damping
 
     def _log_score(self, recent: Tensor) -> Tensor:
-        return self.weight * torch.log(self.score(recent) + EPSILON)
+        scores = self.weight * torch.log(self.score(recent) + EPSILON)
+        if not self.cold or len(self.cold) == self.schema.size:
+            return scores
+        warm = torch.ones(self.schema.size, dtype=torch.bool, device=scores.device)
+        warm[list(self.cold)] = False
+        return torch.where(warm, scores, scores[:, warm].mean(1, keepdim=True))
+
+
+def _damping(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how much a score counts for a unit that was chosen ``counts`` times."""
+    return np.asarray((counts + 5.0) ** -0.2)
 
 
 def _recent(units: Tensor, before: Tensor, depth: int) -> Tensor:

@@ -61,6 +61,15 @@ class Policy(Protocol):
         """Say what ``need`` asks at the slots: logps, entropy, values, feedback, logits."""
         ...
 
+    def grown(self, schema: Schema) -> Policy:
+        """Return a copy over the units of ``schema``, this policy's own first and in their order.
+
+        :func:`heedful.policy.grow` asks for it, after it has checked that ``schema`` is larger
+        and nothing else. Old units keep what was learned of them, their odds among themselves
+        unchanged; new ones start without any, as the kind of policy thinks best.
+        """
+        ...
+
     def spec(self) -> dict[str, object]:
         """Return JSON from which :func:`heedful.policy.build` makes a policy of the same form."""
         ...

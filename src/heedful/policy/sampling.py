@@ -44,7 +44,8 @@ def sample(
     Args:
         policy: what decides.
         state: B streams, brought up to the moment of choice by ``policy.step``.
-        choices: what is possible, shape (B, 1).
+        choices: what is possible, shape (B, 1), and the moment of asking, at which all units of the
+            decision are chosen.
         rng: draws one uniform number a row and unit.
         length: K, the longest decision.
 
@@ -54,9 +55,10 @@ def sample(
     rows = len(state)
     pending = torch.full((rows,), -1)
     running = torch.ones(rows, dtype=torch.bool)
+    now = None if choices.now is None else choices.now[:, 0]
     units, logps = [], []
     for _ in range(length):
-        events = Events.of_units(pending, policy.schema.features)
+        events = Events.of_units(pending, policy.schema.features, now)
         state, logits = policy.step(state, events, choices)
         unit, logp = draw(logits, rng)
         unit = torch.where(running, unit, -1)

@@ -19,6 +19,7 @@ from heedful.policy.batch import (
     scatter,
 )
 from heedful.policy.choices import Choices
+from heedful.policy.growth import widened
 
 Look = Literal["context", "unit"]
 
@@ -70,6 +71,17 @@ class TabularQ(nn.Module):
         """Return the arguments this table was made with."""
         schema = self.schema.to_dict()
         return {"kind": self.kind, "schema": schema, "states": self.states, "look": self.look}
+
+    def grown(self, schema: Schema) -> Self:
+        """Return a copy over more units, each worth a state's mean: the best stays the best."""
+        states = self.states
+        if self.look == "unit":  # a state a unit, and the new ones' behind the old
+            states = max(states, schema.size + 1)
+        larger = type(self)(schema, states=states, look=self.look).to(self.q)
+        new = self.q.detach().mean(1, keepdim=True).expand(-1, schema.size - self.schema.size)
+        q = widened(torch.cat([self.q.detach(), new], dim=1), states, schema.size)
+        larger.load_state_dict({"q": q})
+        return larger.train(self.training)
 
     def start(self, n: int) -> TableState:
         """Return ``n`` streams in state 0."""

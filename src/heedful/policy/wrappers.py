@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from heedful.policy.batch import Batch, Events, Outputs, Schema, outputs_from_logits
 from heedful.policy.choices import IMPOSSIBLE, Choices
+from heedful.policy.growth import grow
 from heedful.policy.protocol import Policy, State
 
 
@@ -48,6 +49,13 @@ class LogitWrapper(nn.Module, ABC):
     def spec(self) -> dict[str, object]:
         """Return the form of this wrapper and of what is inside."""
         return {"kind": self.kind, **self.options(), "inner": self.inner.spec()}
+
+    def grown(self, schema: Schema) -> Self:
+        """Return the same around what is inside, grown."""
+        options: dict[str, Any] = self.options()
+        larger = type(self)(grow(self.inner, schema), **options)
+        larger.training = self.training  # train() would reach what is inside too
+        return larger
 
     def start(self, n: int) -> State:
         """Return ``n`` streams."""
@@ -180,6 +188,12 @@ class EpsilonGreedy(Floor):
     def spec(self) -> dict[str, object]:
         """Return the form; the greedy policy inside is implied."""
         return {"kind": self.kind, **self.options(), "inner": self.inner.inner.spec()}
+
+    def grown(self, schema: Schema) -> Self:
+        """Return the same around what the greedy policy inside stands around, grown."""
+        larger = type(self)(grow(self.inner.inner, schema), share=self.share)
+        larger.training = self.training
+        return larger
 
 
 class Mask(LogitWrapper):

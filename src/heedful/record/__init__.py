@@ -1,4 +1,4 @@
-"""What happened: decisions, the feedback people gave to them, and the ends of episodes.
+"""What happened: decisions, feedback to them, the ends of episodes; and what is known of whom.
 
 Standard library only. Every record is a frozen dataclass that checks itself when it is made, so
 that nothing unsound can reach the log by any door.
@@ -6,6 +6,7 @@ that nothing unsound can reach the log by any door.
 
 from heedful.record.choices import ALL, ChoiceSet
 from heedful.record.decision import UNKNOWN, Context, Decision, Unknown
+from heedful.record.description import Described, Description
 from heedful.record.errors import RecordError
 from heedful.record.feedback import (
     ALL_UNITS,
@@ -26,6 +27,8 @@ __all__ = [
     "ChoiceSet",
     "Context",
     "Decision",
+    "Described",
+    "Description",
     "End",
     "Feedback",
     "Kind",

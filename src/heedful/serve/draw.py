@@ -123,6 +123,7 @@ class Draw:
                 self._rng,
                 length=group[0].length,
                 window=self._window,
+                now=now,
             )
         except Exception as error:
             if len(group) == 1:

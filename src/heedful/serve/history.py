@@ -8,7 +8,20 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from heedful.record import UNKNOWN, Decision, End, Feedback, Kind, Outcome, Preference, Span, Value
+from heedful.contract import portraits
+from heedful.record import (
+    UNKNOWN,
+    Decision,
+    Described,
+    Description,
+    End,
+    Feedback,
+    Kind,
+    Outcome,
+    Preference,
+    Span,
+    Value,
+)
 from heedful.store import Snapshot
 from heedful.store.memory import Record
 
@@ -16,21 +29,30 @@ KINDS = tuple(Kind)
 NUMBERS = frozenset({Kind.RATING, Kind.REWARD})
 
 
-def records(snapshot: Snapshot) -> Iterator[tuple[str, Record]]:
+def records(snapshot: Snapshot) -> Iterator[tuple[str, Record | Description]]:
     """Yield the subject and the record of each row, in the order of the log.
+
+    Descriptions of subjects stand where they count from; see :func:`heedful.contract.portraits`.
 
     Snapshots keep numbers, not ids: what stands here as an id is the sequence number. Feedback
     about clips is left out, as no stream shows it.
     """
-    rows = heapq.merge(_decisions(snapshot), _feedback(snapshot), _ends(snapshot), key=_seq)
+    tables = (_descriptions, _decisions, _feedback, _ends)
+    rows = heapq.merge(*(table(snapshot) for table in tables), key=_seq)
     return ((subject, record) for _, subject, record in rows)
 
 
-_Row = tuple[int, str, Record]
+_Row = tuple[int, str, Record | Description]
 
 
 def _seq(row: _Row) -> int:
     return row[0]
+
+
+def _descriptions(snapshot: Snapshot) -> Iterator[_Row]:
+    for seq, name, facts in sorted(portraits(snapshot), key=lambda portrait: portrait[:2]):
+        said = Description(of=Described.SUBJECT, name=name, facts=facts, given_at=0.0)
+        yield seq, name, said
 
 
 def _decisions(snapshot: Snapshot) -> Iterator[_Row]:

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from heedful.contract import Domain, Session, Stream
-from heedful.record import Context, Decision, End, Feedback, content_id, pseudonym
+from heedful.record import (
+    Context,
+    Decision,
+    Description,
+    End,
+    Feedback,
+    content_id,
+    pseudonym,
+)
 from heedful.record.decision import encode_context
 from heedful.serve.history import records
 from heedful.serve.policies import Served
@@ -47,7 +55,7 @@ class Visitor:
     ended: dict[str, tuple[bool, str]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Record | Description) -> None:
         """Keep count of episodes and of time as ``record`` joins the stream."""
         match record:
             case Decision():
@@ -155,7 +163,7 @@ class Sessions:
             self.forget(list(self._visitors)[:excess])
 
     def _read(self, wanted: Mapping[str, Served]) -> None:
-        rows: defaultdict[str, list[Record]] = defaultdict(list)
+        rows: defaultdict[str, list[Record | Description]] = defaultdict(list)
         for subject, record in records(self._log.history(list(wanted))):
             rows[subject].append(record)
         self.forget(wanted)

@@ -1,13 +1,16 @@
 """Where it stays: the log of decisions and feedback in SQLite, and its snapshots as columns."""
 
 from heedful.store.columns import ChoiceTable, NameTable, Texts
+from heedful.store.descriptions import Descriptions
 from heedful.store.doctor import Check
 from heedful.store.errors import StoreError
 from heedful.store.importing import (
+    Features,
     ImportRefusedError,
     ImportReport,
     Mapping,
     Problem,
+    describe_file,
     import_file,
 )
 from heedful.store.log import Counts, Log
@@ -21,7 +24,9 @@ __all__ = [
     "ChoiceTable",
     "Counts",
     "Decisions",
+    "Descriptions",
     "Ends",
+    "Features",
     "Feedbacks",
     "ImportRefusedError",
     "ImportReport",
@@ -35,5 +40,6 @@ __all__ = [
     "Snapshot",
     "StoreError",
     "Texts",
+    "describe_file",
     "import_file",
 ]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from heedful.record import ALL, UNKNOWN, ChoiceSet, Decision, End, Feedback
+from heedful.record import ALL, UNKNOWN, ChoiceSet, Decision, Description, End, Feedback
+from heedful.record.decision import encode_context
 from heedful.store.codec import (
     KIND_CODE,
     context_text,
@@ -18,6 +19,7 @@ from heedful.store.codec import (
     number_of,
     text_of,
 )
+from heedful.store.descriptions import KINDS
 from heedful.store.memory import Record
 from heedful.store.names import Interner
 from heedful.store.receipts import Receipt
@@ -29,6 +31,7 @@ MAX_STEP = 2**31 - 1
 INSERT_DECISION = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_FEEDBACK = "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_END = "INSERT INTO ends VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_DESCRIPTION = "INSERT INTO descriptions VALUES (?, ?, ?, ?, ?)"
 
 Code = Callable[[Statements, str, str], int]
 
@@ -71,6 +74,21 @@ class Admission:
         if isinstance(record, End):
             return self._end(record)
         raise TypeError(f"a log keeps Decision, Feedback and End, not {type(record).__name__}")
+
+    def describe(self, record: Description) -> Receipt:
+        """Append a description, unless it says what is known already."""
+        kind, facts = KINDS.index(record.of), encode_context(record.facts, field="facts")
+        stored = self.sql.find(
+            "SELECT seq, facts FROM descriptions WHERE kind = ? AND name = ? "
+            "ORDER BY seq DESC LIMIT 1",
+            *(kind, record.name),
+        )
+        if stored is not None and stored["facts"] == facts:
+            return Receipt("duplicate", stored["seq"], "the same was known already")
+        if stored is None and facts == "{}":
+            return Receipt("duplicate", reason="nothing was known already")
+        row = (kind, record.name, facts, float(record.given_at))
+        return Receipt("added", self._insert(INSERT_DESCRIPTION, row))
 
     def join_all(self) -> None:
         """Admit every parked row whose decision, episode or feedback is here by now."""

@@ -13,10 +13,11 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine
 
-from heedful.record import ChoiceSet
+from heedful.record import ChoiceSet, Description
 from heedful.store import schema, segments
 from heedful.store.admission import Admission
 from heedful.store.assembly import Assembly
+from heedful.store.descriptions import read_descriptions
 from heedful.store.doctor import Check, examine
 from heedful.store.errors import StoreError
 from heedful.store.lock import WriterLock
@@ -155,6 +156,20 @@ class Log:
         self.seal()
         return receipts
 
+    def describe(self, descriptions: Iterable[Description]) -> list[Receipt]:
+        """Append what is known of units and subjects, in one transaction; the latest counts.
+
+        Returns:
+            One receipt for each: ``added``, or ``duplicate`` where it says nothing new.
+
+        Raises:
+            StoreError: the transaction failed (disk full, locked), and nothing of it is here.
+        """
+        with self.admitting() as admission:
+            receipts = [admission.describe(description) for description in descriptions]
+        self.seal()
+        return receipts
+
     @contextmanager
     def admitting(self) -> Iterator[Admission]:
         """Begin one transaction of several steps; commit on a clean exit, undo all otherwise.
@@ -210,7 +225,8 @@ class Log:
         """
         with self._reading() as connection:
             part, names = localise(connection, read_subjects(connection, subjects))
-            return Snapshot.assemble(Assembly.of(part), names, _watermark(connection))
+            known = read_descriptions(connection, subjects)
+            return Snapshot.assemble(Assembly.of(part), names, _watermark(connection), known)
 
     def watermark(self) -> int:
         """Return the highest sequence number given so far; 0 for an empty log."""

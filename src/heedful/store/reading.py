@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from heedful.store import segments
 from heedful.store.assembly import Assembly
+from heedful.store.descriptions import GrowingDescriptions
 from heedful.store.growth import GrowingTexts
 from heedful.store.parts import NAMED, Part
 from heedful.store.rows import names_of, read_names, read_range
@@ -51,12 +52,14 @@ class Reading:
         self._folder = folder
         self._assembly = Assembly()
         self._names = {kind: GrowingTexts() for kind in NAMED}
+        self._descriptions, self._described = GrowingDescriptions(), 0
         self._stamps: dict[Segment, Stamp] = {}  # of the files that matched their SHA-256
 
     @property
     def nbytes(self) -> int:
         """Return how much memory it takes, in bytes."""
-        return self._assembly.nbytes + sum(texts.nbytes for texts in self._names.values())
+        texts = sum(texts.nbytes for texts in self._names.values())
+        return self._assembly.nbytes + self._descriptions.nbytes + texts
 
     def read_on(self, connection: Connection, upto: int) -> list[Segment]:
         """Read as far as row ``upto``, from segments where they are whole and from SQL elsewhere.
@@ -80,12 +83,14 @@ class Reading:
             self._read_rows(connection, segment.last)
         self._read_rows(connection, upto)
         self._read_names(connection)
+        self._read_descriptions(connection, upto)
         return bad
 
     def snapshot(self, upto: int) -> Snapshot:
         """Return everything up to ``upto``, which must have been read."""
         names = names_of({kind: texts.rows for kind, texts in self._names.items()})
-        snapshot = Snapshot.assemble(self._assembly, names, self.watermark)
+        known = self._descriptions.table
+        snapshot = Snapshot.assemble(self._assembly, names, self.watermark, known)
         return snapshot if upto == self.watermark else snapshot.until(upto)
 
     def _read_rows(self, connection: Connection, last: int) -> None:
@@ -95,6 +100,12 @@ class Reading:
     def _add(self, part: Part, last: int) -> None:
         self._assembly.extend(part)
         self.watermark = last
+
+    def _read_descriptions(self, connection: Connection, upto: int) -> None:
+        """Read those that came since; they are few beside what happened, and in no segment."""
+        if upto > self._described:
+            self._descriptions.read_on(connection, self._described + 1, upto)
+            self._described = upto
 
     def _read_names(self, connection: Connection) -> None:
         for kind, known in self._names.items():

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heedful.record import ChoiceSet
+from heedful.record import ChoiceSet, Described
 from heedful.store.assembly import Assembly
 from heedful.store.columns import ChoiceTable, Ints, Texts
+from heedful.store.descriptions import KINDS, NOTHING, Descriptions
 from heedful.store.errors import StoreError
 from heedful.store.memory import Record, collect
 from heedful.store.parts import CODED, NAMED
@@ -29,6 +30,7 @@ class Snapshot:
         feedback: ``F`` rows.
         ends: ``E`` rows.
         names: what the codes stand for; only names that appear up to the watermark.
+        descriptions: ``D`` rows, what is known of units and subjects.
     """
 
     watermark: int
@@ -36,6 +38,7 @@ class Snapshot:
     feedback: Feedbacks
     ends: Ends
     names: Names
+    descriptions: Descriptions = NOTHING
 
     @classmethod
     def of(cls, records: Iterable[Record], *, choice_sets: Iterable[ChoiceSet] = ()) -> Snapshot:
@@ -51,9 +54,15 @@ class Snapshot:
         return cls.assemble(Assembly.of(part), names, watermark)
 
     @classmethod
-    def assemble(cls, assembly: Assembly, names: Names, watermark: int) -> Snapshot:
+    def assemble(
+        cls,
+        assembly: Assembly,
+        names: Names,
+        watermark: int,
+        descriptions: Descriptions = NOTHING,
+    ) -> Snapshot:
         """Return the snapshot of the rows that have been added to ``assembly``."""
-        return cls(watermark, *assembly.tables(), names)._only_names_in_use()
+        return cls(watermark, *assembly.tables(), names, descriptions)._only_names_in_use()
 
     def until(self, watermark: int) -> Snapshot:
         """Return this snapshot as it stood at an earlier watermark.
@@ -72,13 +81,15 @@ class Snapshot:
             self.feedback.take(_before(self.feedback.seq, watermark), kept),
             self.ends.take(_before(self.ends.seq, watermark)),
             self.names,
+            self.descriptions.take(_before(self.descriptions.seq, watermark)),
         )
         return cut._only_names_in_use()
 
     def of_subjects(self, mask: Flags) -> Snapshot:
         """Return what concerns the subjects where ``mask`` is true; codes and names stay.
 
-        Feedback follows the decision or episode it is about, whoever gave it.
+        Feedback follows the decision or episode it is about, whoever gave it. What is known of
+        units stays.
 
         Args:
             mask: ``bool [len(names.subjects)]``, by code.
@@ -97,6 +108,7 @@ class Snapshot:
             self.feedback.take(np.flatnonzero(self._feedback_about(kept, episodes)), rows),
             self.ends.take(np.flatnonzero(episodes[self.ends.episode])),
             self.names,
+            self._descriptions_of(mask),
         )
 
     def digest(self) -> str:
@@ -105,7 +117,8 @@ class Snapshot:
         Sequence numbers count by their order alone: gaps in them do not matter.
         """
         hasher = hashlib.sha256()
-        everything = np.sort(np.concatenate([self.decisions.seq, self.feedback.seq, self.ends.seq]))
+        tables = (self.decisions, self.feedback, self.ends, self.descriptions)
+        everything = np.sort(np.concatenate([table.seq for table in tables]))
         recoded = {kind: self._recode(kind, hasher) for kind in NAMED}
         for table_name in ("decisions", "feedback", "ends"):
             table = getattr(self, table_name)
@@ -116,7 +129,20 @@ class Snapshot:
                 kind = CODED.get(f"{table_name}/{field.name}")
                 column = column if kind is None else recoded[kind][column]
                 _hash(hasher, f"{table_name}/{field.name}", column)
+        if self.descriptions.n:  # logs without any keep the digest they always had
+            rows = self.descriptions
+            _hash(hasher, "descriptions/seq", np.searchsorted(everything, rows.seq))
+            for name in ("kind", "names", "facts"):
+                _hash(hasher, f"descriptions/{name}", getattr(rows, name))
         return hasher.hexdigest()[:32]
+
+    def _descriptions_of(self, mask: Flags) -> Descriptions:
+        chosen = {self.names.subjects[code] for code in np.flatnonzero(mask).tolist()}
+        of_subjects = self.descriptions.kind == KINDS.index(Described.SUBJECT)
+        kept = ~of_subjects
+        for row in np.flatnonzero(of_subjects).tolist():
+            kept[row] = self.descriptions.names[row] in chosen
+        return self.descriptions.take(np.flatnonzero(kept))
 
     def _feedback_about(self, decisions: Flags, episodes: Flags) -> Flags:
         about = np.zeros(self.feedback.n, dtype=np.bool_)
@@ -156,7 +182,7 @@ class Snapshot:
             at_least = 1 if kind == "choice_sets" else 0
             tables[kind] = getattr(self.names, kind).head(max(highest + 1, at_least))
         names = Names(**tables)
-        return Snapshot(self.watermark, self.decisions, self.feedback, self.ends, names)
+        return replace(self, names=names)
 
 
 def _before(seq: Ints, watermark: int) -> Ints:

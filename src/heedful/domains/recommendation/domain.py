@@ -11,10 +11,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.config import FILE_NAME, checked_options
-from heedful.contract import Environment, Observed, Streams, encode
+from heedful.contract import Environment, Observed, Streams, described, encode, schema_of
 from heedful.domains.recommendation.shop import ShopEnv, ShopParameters
 from heedful.policy import Channel, Schema, Vocabulary
-from heedful.record import ChoiceSet, Context
+from heedful.record import ChoiceSet, Context, Described
 from heedful.store.snapshot import Snapshot
 
 
@@ -61,23 +61,25 @@ class Recommendation:
         )
 
     def vocabulary(self, snapshot: Snapshot) -> Vocabulary:
-        """Return the catalogue's items, then every other item of the log by first appearance.
+        """Return the catalogue's items, then those of the log, then those that are described.
 
         Raises:
             ValueError: there are none.
         """
         units = dict.fromkeys(self._catalogue())
         units.update(dict.fromkeys(snapshot.names.units))
+        units.update(dict.fromkeys(snapshot.descriptions.latest(Described.UNIT)))
         if not units:
             raise ValueError(
-                "there are no items: the log names none, and no catalogue is given; import "
-                "history, or name a file with one item id a line under [domain] catalogue"
+                "there are no items: the log names none, describes none, and no catalogue is "
+                "given; import history or items, or name a file with one item id a line under "
+                "[domain] catalogue"
             )
-        return Vocabulary(units)
+        return described(Vocabulary(units), snapshot)
 
     def schema(self, vocabulary: Vocabulary) -> Schema:
         """Return what the events look like."""
-        return Schema(len(vocabulary), self.channels, self.features)
+        return schema_of(self, vocabulary)
 
     def observe(self, context: Context, vocabulary: Vocabulary) -> Observed:
         """Read the numbers named in the options, as one event; a missing one is 0."""

@@ -1,7 +1,17 @@
 """Files that other people's systems wrote, into the log."""
 
+from heedful.store.importing.describing import Features, describe_file
 from heedful.store.importing.mapping import Mapping
 from heedful.store.importing.report import ImportRefusedError, ImportReport, Problem
 from heedful.store.importing.run import Progress, import_file
 
-__all__ = ["ImportRefusedError", "ImportReport", "Mapping", "Problem", "Progress", "import_file"]
+__all__ = [
+    "Features",
+    "ImportRefusedError",
+    "ImportReport",
+    "Mapping",
+    "Problem",
+    "Progress",
+    "describe_file",
+    "import_file",
+]

@@ -11,6 +11,11 @@ from typing import Literal
 from heedful.store.errors import StoreError
 
 MOVIELENS = ("user_id", "item_id", "rating", "timestamp")
+DESCRIBED = {
+    "movies.dat": ("movie_id", "title", "genres"),
+    "users.dat": ("user_id", "gender", "age", "occupation", "zip_code"),
+}
+"""What MovieLens knows of films and people, by the name of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +100,12 @@ def layout_of(name: str, first_line: str) -> Layout:
     """
     if name.endswith((".jsonl", ".ndjson")) or first_line.lstrip().startswith("{"):
         return Layout("json")
-    if name.endswith(".inter"):
+    if name.endswith((".inter", ".item", ".user")):
         return Layout("plain", "\t", typed=True)
     if re.fullmatch(r"\d+::\d+::[\d.]+::\d+\s*", first_line):
         return Layout("plain", "::", MOVIELENS)
+    if name in DESCRIBED and re.match(r"\d+::", first_line):
+        return Layout("plain", "::", DESCRIBED[name])
     if re.fullmatch(r"\d+\t\d+\t[\d.]+\t\d+\s*", first_line):
         return Layout("plain", "\t", MOVIELENS)
     separator = next((s for s in ("\t", ",", ";") if s in first_line), ",")

@@ -85,15 +85,20 @@ class Source:
         """Return how many bytes of ``size`` have been read."""
         return self._raw.tell()
 
-    def blocks(self, wanted: list[str]) -> Iterator[Block]:
+    def blocks(self, wanted: list[str], lists: frozenset[str] = frozenset()) -> Iterator[Block]:
         """Yield the rows; what cannot be cut into the right number of fields is a problem.
 
         Args:
             wanted: the names of the columns to give, in this order.
+            lists: those of them that may hold lists, where the format has any.
         """
-        cut = {"csv": self._csv, "plain": self._plain, "json": self._json}[self.layout.form]
+        rows = self._csv(wanted)
+        if self.layout.form == "plain":
+            rows = self._plain(wanted)
+        elif self.layout.form == "json":
+            rows = self._json(wanted, lists)
         block = Block([], [], [])
-        for line, fields, raw in cut(wanted):
+        for line, fields, raw in rows:
             block.lines.append(line)
             block.rows.append(fields)
             block.raws.append(raw)
@@ -192,7 +197,9 @@ class Source:
             line += len(pending)
             pending.clear()
 
-    def _json(self, wanted: list[str]) -> Iterator[tuple[int, list[str], str]]:
+    def _json(
+        self, wanted: list[str], lists: frozenset[str]
+    ) -> Iterator[tuple[int, list[str], str]]:
         seen: set[str] = set()
         for line, raw in enumerate(self._body, start=self._begin):
             if not raw.strip():
@@ -203,7 +210,7 @@ class Source:
                 problem = Problem(line, "", "syntax", raw[:80].rstrip(), f"not JSON: {error}")
                 self._reject(problem, raw)
                 continue
-            unfit = _unfit(line, value, wanted)
+            unfit = _unfit(line, value, wanted, lists)
             if unfit is None:
                 seen.update(value)
                 yield line, [_cell(value.get(name)) for name in wanted], raw
@@ -236,12 +243,12 @@ def _cell(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _unfit(line: int, value: object, wanted: list[str]) -> Problem | None:
+def _unfit(line: int, value: object, wanted: list[str], lists: frozenset[str]) -> Problem | None:
     """Return why a line of JSON is no row, or None."""
     if not isinstance(value, dict):
         return Problem(line, "", "syntax", str(value)[:80], "each line is one object: {...}")
     for name in wanted:
-        if isinstance(value.get(name), list | dict):
+        if isinstance(value.get(name), dict if name in lists else list | dict):
             hint = "give one value, not a list or an object"
             return Problem(line, name, "text", str(value[name])[:80], hint)
     return None
