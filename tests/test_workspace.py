@@ -1,3 +1,4 @@
+import random
 import shutil
 import stat
 from collections.abc import Iterator
@@ -189,3 +190,37 @@ def test_rolling_back_returns_to_the_version_before(shop: Shop) -> None:
     live = shop.workspace.registry.live()
     assert live is not None
     assert live.name == "0001"
+
+
+def test_a_split_by_time_is_trained_and_judged_by_and_the_card_remembers_it(tmp_path: Path) -> None:
+    Workspace.create(tmp_path / "shop").close()
+    file, times = tmp_path / "ratings.csv", random.Random(0)
+    rows = [f"user-{n % 12},item-{n % 7},{n % 5 + 1},{times.random() * 1e9}" for n in range(120)]
+    file.write_text("\n".join(["user,item,rating,when", *rows]))
+    columns = COLUMNS | {"import.order": "", "import.time": "when"}
+    settings = TINY | columns | {"pretrain.split": "time", "pretrain.split_share": 0.2}
+    with Workspace.open(tmp_path / "shop", settings) as shop:
+        shop.import_file(file)
+        version = shop.pretrain()
+    with Workspace.open(tmp_path / "shop", TINY | columns) as shop:
+        ranking = shop.evaluate(version).ranking
+    assert ranking is not None
+    assert ranking.protocol.startswith("split by time, the latest 20% of the units held out (24 ")
+    assert ranking.n == len({n % 12 for n in latest(rows, 24)})
+
+
+def latest(rows: list[str], n: int) -> list[int]:
+    """Return the numbers of the ``n`` rows with the latest times."""
+    return sorted(range(len(rows)), key=lambda row: float(rows[row].split(",")[-1]))[-n:]
+
+
+def test_a_split_by_time_needs_times(tmp_path: Path) -> None:
+    Workspace.create(tmp_path / "shop").close()
+    file = tmp_path / "ratings.csv"
+    rows = [f"user-{n // 9},item-{n % 7},{n % 9}" for n in range(90)]
+    file.write_text("\n".join(["user,item,position", *rows]))
+    settings = TINY | COLUMNS | {"import.rating": "", "pretrain.split": "time"}
+    with Workspace.open(tmp_path / "shop", settings) as shop:
+        shop.import_file(file)
+        with pytest.raises(ValueError, match=r"no times that are comparable between subjects"):
+            shop.pretrain()

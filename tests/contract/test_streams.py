@@ -68,6 +68,26 @@ def test_only_windows_that_hold_a_wanted_slot(
     assert found == expected
 
 
+@toys
+@settings(max_examples=20)
+@given(seed=seeds, n=st.integers(5, 60), window=WINDOWS, every=st.integers(1, 5))
+def test_stretches_hold_the_wanted_slots_and_begin_where_the_server_would(
+    toy: Toy, seed: int, n: int, window: int, every: int
+) -> None:
+    streams = encoded(toy, random_log(toy, seed, n))
+    wanted = np.arange(0, len(streams.slots.unit), every)
+    rows = streams.stretches(wanted, window)
+    assert [slot for slot in slots_of(rows) if slot in set(wanted.tolist())] == wanted.tolist()
+    assert {slot for row in rows for slot in (row.slots[0], row.slots[-1])} <= set(wanted.tolist())
+    for row in rows:
+        starts = {window_start(int(streams.slots.start[slot]), window) for slot in row.slots}
+        assert starts == {row.first}
+    assert (
+        len({(row.stream, row.first) for row in rows})
+        >= len(rows) - streams.slots.stream.max(initial=0) - 1
+    )  # only the first two blocks of a stream begin at the same event
+
+
 def slot_order(batch: Batch, windows) -> list[tuple[int, int, int]]:
     """Return (row, column, slot) of every unit in a batch."""
     places = batch.mask.nonzero().tolist()

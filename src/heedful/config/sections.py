@@ -94,7 +94,13 @@ class Pretrain(Section):
         0.1, "share of feedback hidden in training, so that unknown is at home", ge=0, le=1
     )
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
-    validation: bool = key(True, "hold out each subject's last unit to choose the best epoch")
+    validation: bool = key(True, "hold units out: to choose the best epoch, and for the test")
+    split: Literal["leave-one-out", "time"] = key(
+        "leave-one-out", "what is held out: each subject's last two units, or the latest of all"
+    )
+    split_share: float = key(
+        0.1, 'split "time": share of the units to validate on, and to test on', gt=0, lt=0.5
+    )
     patience: int = key(10, "epochs without a better validation before it stops", ge=1, le=100_000)
     ema: float = key(0.99, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
 

@@ -190,6 +190,25 @@ class Streams:
         """Return the row in which ``slot`` alone is decided, as the server would have seen it."""
         return self._window(range(slot, slot + 1), window)
 
+    def stretches(self, slots: Ints, window: int) -> list[Window]:
+        """Return the shortest rows in which the server would have seen each slot the same.
+
+        Slots of a stream that see the same events share a row, with the slots between them.
+
+        Args:
+            slots: int64, slot numbers, ascending.
+            window: events a stream is long; even.
+        """
+        half, columns = window // 2, self.slots
+        n_blocks = int(columns.start.max(initial=0)) // half + 1
+        block = columns.stream[slots] * n_blocks + columns.start[slots] // half
+        edges = np.flatnonzero(np.diff(block, prepend=-1))
+        lasts = np.append(edges[1:], len(slots))[: len(edges)] - 1
+        return [
+            self._window(range(int(slots[i]), int(slots[j]) + 1), window)
+            for i, j in zip(edges, lasts, strict=True)
+        ]
+
     def batch(self, windows: Sequence[Window], *, seen: bool | None = None) -> Batch:
         """Cut the rows ``windows`` out and pad them.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 
+from heedful.config import Pretrain
 from heedful.contract import Streams
 from heedful.evaluate import (
     Interval,
@@ -19,7 +21,13 @@ from heedful.evaluate import (
     mrr,
     ndcg,
 )
-from heedful.evaluate.held_out import fresh_targets, held_out_ranks, scored
+from heedful.evaluate.held_out import (
+    fresh_targets,
+    held_out_ndcg,
+    held_out_ranks,
+    scored,
+    subject_means,
+)
 from heedful.loop.deploy import verdict_on
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
 from heedful.loop.steps import (
@@ -32,7 +40,7 @@ from heedful.loop.steps import (
     without_floor,
 )
 from heedful.policy import Policy, Popularity, TransitionPrior, load
-from heedful.store.registry import Version
+from heedful.store.registry import Card, Version
 
 TOP = 10
 POPULARITY, PRIOR = "popularity", "transition prior"
@@ -68,7 +76,7 @@ class Ranking:
 
     Attributes:
         protocol: what was held out and how it was ranked, in words.
-        n: subjects ranked for.
+        n: subjects ranked for; each counts once, with the mean over its units.
         policies: name -> metrics.
         gain: NDCG@10 of the version minus that of the transition prior, paired by subject.
     """
@@ -100,26 +108,33 @@ class HeldOut:
 
     Attributes:
         streams: the log as it stood then.
-        slots: int64 [n], the last unit of each subject that has one to rank.
+        split: how it was held out.
+        slots: int64 [n], the test units there are to rank; by time, a subject can have several.
         policies: the version without its exploration, popularity, and the transition prior.
         ranks: by the same names, [n].
         seen: whether units may come again.
     """
 
     streams: Streams
+    split: Pretrain
     slots: np.ndarray
     policies: Mapping[str, Policy]
     ranks: Mapping[str, np.ndarray]
     seen: bool
 
+    def by_subject(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean of ``values`` [n] over the units of each subject, who count alike."""
+        return subject_means(self.streams, self.slots, values)
+
 
 def held_out(bench: Bench, version: Version) -> HeldOut:
-    """Rank the held-out last unit of every subject with ``version`` and with what costs nothing."""
+    """Rank the units held out when ``version`` was trained, with it and with what costs nothing."""
     card = bench.registry.card(version.name)
     loaded = load(bench.registry.folder(version.name))
     snapshot = bench.log.snapshot(None if card.snapshot is None else card.snapshot.watermark)
     streams = bench.encode(snapshot, loaded.vocabulary)
-    split = split_of(bench.config, streams)
+    section = _split_on(card, bench.config.pretrain)
+    split = split_of(section, streams, snapshot)
     chosen, seen = chosen_by_people(streams), repeats(bench)
     slots = split.test[chosen[split.test] > 0]
     slots = slots if seen else fresh_targets(streams, slots)
@@ -136,11 +151,18 @@ def held_out(bench: Bench, version: Version) -> HeldOut:
         name: held_out_ranks(policy, streams, slots, window=window, seen=seen)
         for name, policy in policies.items()
     }
-    return HeldOut(streams, slots, policies, ranks, seen)
+    return HeldOut(streams, section, slots, policies, ranks, seen)
+
+
+def _split_on(card: Card, section: Pretrain) -> Pretrain:
+    """Return what was held out by the settings on ``card``: those of today may say otherwise."""
+    then = cast(Mapping[str, object], card.configuration.get("pretrain", {}))
+    keys = {key: then[key] for key in ("validation", "split", "split_share") if key in then}
+    return section.model_copy(update=keys)
 
 
 def ranking(bench: Bench, version: Version) -> Ranking | None:
-    """Rank the held-out last unit of every subject, as the log stood when ``version`` was trained.
+    """Rank the held-out units, as the log stood when ``version`` was trained.
 
     Returns:
         ``None`` where nothing was held out.
@@ -151,19 +173,27 @@ def ranking(bench: Bench, version: Version) -> Ranking | None:
     window = bench.config.policy.window
     metrics = {
         name: _metrics(
+            found,
             found.ranks[name],
             _coverage(policy, found.streams, found.slots, window, seen=found.seen),
         )
         for name, policy in found.policies.items()
     }
     difference = ndcg(found.ranks[version.name], TOP) - ndcg(found.ranks[PRIOR], TOP)
+    gain = bootstrap(found.by_subject(difference), seed=0)
+    return Ranking(_protocol(found), gain.n, metrics, gain)
+
+
+def _protocol(found: HeldOut) -> str:
+    """Say what was held out and how it was ranked."""
+    what = "leave-one-out in the order of the log"
+    if found.split.split == "time":
+        what = f"split by time, the latest {found.split.split_share:.0%} of the units held out"
+        what += f" ({len(found.slots):,} ranked, subjects count alike)"
     filtered = "with repeats" if found.seen else "items seen before filtered"
-    return Ranking(
-        f"leave-one-out in the order of the log, full ranking of {found.streams.schema.size} "
-        f"units, {filtered}, score ties count half",
-        len(found.slots),
-        metrics,
-        bootstrap(difference, seed=0),
+    return (
+        f"{what}, full ranking of {found.streams.schema.size} units, {filtered}, "
+        "score ties count half"
     )
 
 
@@ -177,16 +207,18 @@ def _tuned_prior(
     for depth in PRIOR_DEPTHS:
         prior = TransitionPrior(Popularity(streams.schema, sharpness=0.0), depth=depth)
         prior.fit(sequences)
-        ranks = held_out_ranks(prior, streams, slots, window=window, seen=seen)
-        found.append((float(ndcg(ranks, TOP).mean()) if len(slots) else 0.0, prior))
+        score = 0.0
+        if len(slots):
+            score = held_out_ndcg(prior, streams, slots, window=window, seen=seen, k=TOP)
+        found.append((score, prior))
     return max(found, key=lambda pair: pair[0])[1]
 
 
-def _metrics(ranks: np.ndarray, covered: float) -> Ranks:
+def _metrics(found: HeldOut, ranks: np.ndarray, covered: float) -> Ranks:
     return Ranks(
-        bootstrap(hit_rate(ranks, TOP), seed=0),
-        bootstrap(ndcg(ranks, TOP), seed=0),
-        bootstrap(mrr(ranks), seed=0),
+        bootstrap(found.by_subject(hit_rate(ranks, TOP)), seed=0),
+        bootstrap(found.by_subject(ndcg(ranks, TOP)), seed=0),
+        bootstrap(found.by_subject(mrr(ranks)), seed=0),
         covered,
     )
 

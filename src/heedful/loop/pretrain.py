@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from heedful.config import Pretrain
 from heedful.contract import Streams, Window
-from heedful.evaluate import ndcg
-from heedful.evaluate.held_out import held_out_ranks
+from heedful.evaluate.held_out import held_out_ndcg
 from heedful.loop.run import Checkpoint, Run, split_names
 from heedful.objectives import (
     NEXT_UNIT_NEEDS,
@@ -92,7 +91,7 @@ def _validate(
     """Return the mean NDCG@10 of the validation slots; ``None`` where there are none."""
     if not len(slots):
         return None
-    return float(ndcg(held_out_ranks(policy, streams, slots, window=window, seen=seen), 10).mean())
+    return held_out_ndcg(policy, streams, slots, window=window, seen=seen)
 
 
 def _shown(score: float | None) -> tuple[dict[str, float], str]:

@@ -15,10 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from heedful.config import Config
+from heedful.config import Config, Pretrain
 from heedful.contract import Domain, Streams
-from heedful.evaluate import ndcg
-from heedful.evaluate.held_out import Split, fresh_targets, held_out_ranks, leave_one_out
+from heedful.evaluate.held_out import (
+    Split,
+    by_time,
+    fresh_targets,
+    held_out_ndcg,
+    leave_one_out,
+)
 from heedful.loop import start
 from heedful.loop.pretrain import pretrain
 from heedful.loop.progress import Reporter, Silent
@@ -105,7 +110,7 @@ def popularity(bench: Bench) -> Version:
     snapshot = bench.log.snapshot()
     vocabulary = bench.domain.vocabulary(snapshot)
     streams = bench.encode(snapshot, vocabulary)
-    liked = chosen_by_people(streams) * split_of(bench.config, streams).train
+    liked = chosen_by_people(streams) * split_of(bench.config.pretrain, streams, snapshot).train
     counts = np.bincount(streams.slots.unit, weights=liked, minlength=len(vocabulary))
     policy = Popularity(bench.domain.schema(vocabulary), sharpness=1.0)
     policy.fit(torch.from_numpy(counts))
@@ -117,8 +122,8 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
 
     It begins anew, or with the network inside of ``parent``, grown to the units there are now.
 
-    Every stream's last two units are held out: one to choose the best epoch and the prior's weight,
-    one for :meth:`heedful.workspace.Workspace.evaluate`.
+    What ``[pretrain] split`` holds out is for two things: validation chooses the best epoch and
+    the prior's weight, the test is for :meth:`heedful.workspace.Workspace.evaluate`.
 
     Raises:
         ValueError: the log holds nothing that people chose themselves, or ``parent`` no network.
@@ -127,7 +132,7 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
     torch.manual_seed(config.workspace.seed)
     network, vocabulary = _begun(bench, snapshot, parent)
     streams = bench.encode(snapshot, vocabulary)
-    split = split_of(config, streams)
+    split = split_of(config.pretrain, streams, snapshot)
     weights = chosen_by_people(streams) * split.train
     learned = np.unique(streams.slots.unit[weights > 0])
     counts = start.describe(
@@ -191,7 +196,7 @@ def reinforced(bench: Bench, parent: Version) -> Version:
     cast(nn.Module, policy).requires_grad_(requires_grad=True)
     config = bench.config
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma)
-    streams = weighted(streams, split_of(config, streams).train)
+    streams = weighted(streams, split_of(config.pretrain, streams, snapshot).train)
     ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
     counts = start.describe(
         [policy, loaded.policy], loaded.vocabulary, snapshot, np.unique(streams.slots.unit[ours])
@@ -258,12 +263,18 @@ def weighted(streams: Streams, weight: np.ndarray) -> Streams:
     return replace(streams, slots=replace(streams.slots, weight=weight.astype(np.float64)))
 
 
-def split_of(config: Config, streams: Streams) -> Split:
-    """Return what is held out: the last two units of every stream, or nothing if so configured."""
-    if config.pretrain.validation:
-        return leave_one_out(streams)
-    nothing = np.empty(0, dtype=np.int64)
-    return Split(np.ones(len(streams.slots.unit), dtype=bool), nothing, nothing)
+def split_of(section: Pretrain, streams: Streams, snapshot: Snapshot) -> Split:
+    """Return what is held out by ``[pretrain] split``, or nothing if so configured.
+
+    Raises:
+        ValueError: a split by time was asked for, and there are no times to split by.
+    """
+    if not section.validation or not len(streams.slots.unit):
+        nothing = np.empty(0, dtype=np.int64)
+        return Split(np.ones(len(streams.slots.unit), dtype=bool), nothing, nothing)
+    if section.split == "time":
+        return by_time(streams, snapshot.decisions.made_at, section.split_share)
+    return leave_one_out(streams)
 
 
 def repeats(bench: Bench) -> bool:
@@ -287,8 +298,7 @@ def with_prior(
             wrapped.weight = weight
             score = 0.0
             if len(validation):
-                ranks = held_out_ranks(wrapped, streams, validation, window=window, seen=seen)
-                score = float(ndcg(ranks, 10).mean())
+                score = held_out_ndcg(wrapped, streams, validation, window=window, seen=seen)
             best = max(best, (score, weight, depth))
     score, weight, depth = best
     if weight == 0.0:
