@@ -65,7 +65,12 @@ class Policy(Section):
 
     kind: str = key("recurrent", 'the network: "recurrent", "transformer"', pattern=NAME)
     width: int = key(64, "size of a hidden vector", unit="numbers", ge=1, le=16_384)
-    layers: int = key(1, "blocks on top of each other", ge=1, le=256)
+    members: list[str] = key(
+        [], "an ensemble: the networks whose probabilities are averaged; empty: one of kind"
+    )
+    layers: int = key(
+        0, "blocks on top of each other; 0: as suits the network, 2 or, recurrent, 1", ge=0, le=256
+    )
     heads: int = key(2, "attention heads; they divide the width", ge=1, le=256)
     dropout: float = key(0.4, "share of hidden numbers dropped in training", ge=0, lt=1)
     id_dropout: float = key(
@@ -94,6 +99,9 @@ class Pretrain(Section):
         0.1, "share of feedback hidden in training, so that unknown is at home", ge=0, le=1
     )
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    reward_weight: float = key(
+        0.0, "how far units count by their reward; 0: all alike, 1: in proportion", ge=0, le=1
+    )
     validation: bool = key(True, "hold units out: to choose the best epoch, and for the test")
     split: Literal["leave-one-out", "time"] = key(
         "leave-one-out", "what is held out: each subject's last two units, or the latest of all"

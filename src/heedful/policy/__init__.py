@@ -12,6 +12,7 @@ from heedful.policy.batch import (
     scatter,
 )
 from heedful.policy.choices import Choices
+from heedful.policy.ensemble import Ensemble
 from heedful.policy.features import Facts, FeatureEncoder, Gaps
 from heedful.policy.folder import Loaded, PolicyFolderError, build, clone, load, maker, save
 from heedful.policy.growth import grow
@@ -37,6 +38,7 @@ __all__ = [
     "Batch",
     "Channel",
     "Choices",
+    "Ensemble",
     "EpsilonGreedy",
     "EventKind",
     "Events",
