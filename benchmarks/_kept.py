@@ -30,7 +30,9 @@ def keep(
 
     Args:
         compute: gives JSON.
-        code, data, settings: see :func:`keep_in`.
+        code: the modules beside heedful that take part; the first one names the benchmark.
+        data: files that are read.
+        settings: JSON; what tells this part from the others.
     """
     return keep_in(lambda _folder: compute(), code=code, data=data, settings=settings)
 

@@ -13,6 +13,7 @@ import copy
 import math
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def train(
 
 def _sequences(streams: Streams, kept: np.ndarray) -> list[np.ndarray]:
     bounds = streams.slot_offsets
-    cut = [slice(low, high) for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+    cut = [slice(low, high) for low, high in pairwise(bounds)]
     found = [streams.slots.unit[part][kept[part]] + 1 for part in cut]
     return [sequence for sequence in found if len(sequence) > 1]
 

@@ -18,9 +18,10 @@ from heedful.loop.assess import POPULARITY, PRIOR
 SETTINGS: dict[str, object] = {
     "policy.members": ["transformer", "transformer"],
     "policy.layers": 2,
-    "policy.width": 64,
+    "policy.width": 128,
+    "policy.heads": 4,
     "policy.dropout": 0.2,
-    "pretrain.epochs": 24,
+    "pretrain.epochs": 16,
 }
 NAMES = {
     "member 1": "one transformer",
@@ -33,7 +34,9 @@ NAMES = {
 def run(quick: bool) -> list[Table]:
     """Train the members, and rank the test units with each, with both, and with what is free."""
     ratings = real("ml-1m", "ratings_ordered.csv.gz")
-    shorter: dict[str, object] = {"pretrain.epochs": 1, "policy.width": 16} if quick else {}
+    shorter: dict[str, object] = (
+        {"pretrain.epochs": 1, "policy.width": 16, "policy.heads": 2} if quick else {}
+    )
     found = trained(__name__, ratings, {**SETTINGS, **shorter})
     ranks, seconds = found["ranks"], f"{found['cpu_seconds']:,.0f}"
     prior = ndcg(np.array(ranks[PRIOR]), 10)

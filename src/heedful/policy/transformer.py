@@ -126,14 +126,11 @@ class Turn:
         half = size // 2
         by_time = half // 2
         place = torch.arange(half - by_time, device=at.device) / (half - by_time)
-        of_place = positions[..., None] * 10_000.0**-place
-        of_time = angles_of_time(at, by_time)
+        of_place = (positions[..., None] * 10_000.0**-place).expand(*at.shape, -1)
         known = ~torch.isnan(at)[..., None]
-        of_time = torch.where(known, of_time, 0.0)
-        angle = torch.cat([of_place.expand(*at.shape, -1).double(), of_time], dim=-1)
-        heard = torch.cat(
-            [torch.ones_like(of_place).expand(*at.shape, -1), known.expand_as(of_time)], -1
-        )
+        of_time = torch.where(known, angles_of_time(at, by_time), 0.0)
+        angle = torch.cat([of_place.double(), of_time], dim=-1)
+        heard = torch.cat([torch.ones_like(of_place), known.expand_as(of_time)], dim=-1)
         self.sine = (angle.sin() * heard).to(dtype)[:, None]
         self.cosine = (angle.cos() * heard).to(dtype)[:, None]
 
