@@ -70,3 +70,13 @@ def test_without_times_nobody_can_tell(log, tmp_path):
     with pytest.raises(StoreError, match="no column of times"):
         import_file(log, path, Mapping(subject="u", unit="i", order="t"), key=KEY, bot_rate=1.0)
     assert log.watermark() == 0
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("rate", "people", "rows"), [(10.0, 8, 2_786), (20.0, 0, 0)])
+def test_people_of_movielens_are_fast_but_not_that_fast(log, data, tmp_path, rate, people, rows):
+    path, quarantine = data / "ml-100k" / "ml-100k.inter", tmp_path / "bad.jsonl"
+    report = import_file(log, path, key=KEY, bot_rate=rate, quarantine=quarantine)
+    assert (report.refused, report.added) == (rows, 100_000 - rows)
+    kept = quarantine.read_text().splitlines() if quarantine.exists() else []
+    assert len({json.loads(row)["problems"][0]["value"] for row in kept}) == people
