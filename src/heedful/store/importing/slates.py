@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heedful.store.columns import Ints
 from heedful.store.importing.cells import NO_POSITION
 from heedful.store.importing.checks import Events
 from heedful.store.importing.report import Findings, Problem
+
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -88,36 +91,53 @@ def _unsound(events: Events, found: Grouped, findings: Findings) -> dict[int, in
 
 def _misfits(events: Events, found: Grouped) -> Iterator[tuple[int, int, str]]:
     """Yield decision, row and hint for rows that cannot stand where they do."""
-    rows, lengths = found.rows, np.diff(found.offsets)
-    number = np.repeat(np.arange(len(lengths)), lengths)
-    first = rows[found.offsets[number]]
-    place = np.arange(len(rows)) - found.offsets[number]
-    named = events.column("decision")[rows] > 0
-    known = ~np.isnan(events.column("propensity"))
-    checks = [
-        (known[rows] != known[first], "one row of its decision has a probability, another has none")
-    ]
-    for name, what in (("policy", "policy"), ("context", "context")):
-        column = events.column(name)
-        hint = f"its {what} differs from that of the decision's first row"
-        checks.append((column[rows] != column[first], hint))
+    number = np.repeat(np.arange(len(found.offsets) - 1), np.diff(found.offsets))
+    named = events.column("decision")[found.rows] > 0
+    checks = [*_at_odds(events, found.rows, found.rows[found.offsets[number]])]
     if len(events.position):
-        position = events.column("position")[rows]
-        before = np.append(NO_POSITION, position[:-1])
-        missing = (position == NO_POSITION) & (lengths[number] > 1)
-        checks.append((missing, "has no position; the units of a decision are ordered by it"))
-        again = (place > 0) & (position == before) & ~missing
-        checks.append((again, "stands at the position of another unit of its decision"))
-        start = np.where(place == 0, 0, before + 1)
-        gap = (position > start) & ~((place == 0) & (position == 1)) & known[rows]
-        hint = (
-            "its probability is meant given the units before it, and one of them is missing; where "
-            "probabilities are those of one position alone, name no column for the decision"
-        )
-        checks.append((gap, hint))
+        place = np.arange(len(found.rows)) - found.offsets[number]
+        alone = np.diff(found.offsets)[number] == 1
+        checks += _misplaced(events, found.rows, place, alone)
     for wrong, hint in checks:
         for at in np.flatnonzero(wrong & named).tolist():
-            yield int(number[at]), int(rows[at]), hint
+            yield int(number[at]), int(found.rows[at]), hint
+
+
+def _at_odds(events: Events, rows: Ints, first: Ints) -> Iterator[tuple[Flags, str]]:
+    """Yield where rows differ from the first of their decision in what all of it has in common."""
+    known = ~np.isnan(events.column("propensity"))
+    hint = "one row of its decision has a probability, another has none"
+    yield known[rows] != known[first], hint
+    for name in ("policy", "context"):
+        column = events.column(name)
+        hint = f"its {name} differs from that of the decision's first row"
+        yield column[rows] != column[first], hint
+
+
+def _misplaced(
+    events: Events, rows: Ints, place: Ints, alone: Flags
+) -> Iterator[tuple[Flags, str]]:
+    """Yield where positions are no order of the units.
+
+    Args:
+        events: what the file says.
+        rows: by decision and position.
+        place: of each row in its decision, from 0.
+        alone: whether its decision has no other.
+    """
+    position = events.column("position")[rows]
+    before = np.where(place == 0, NO_POSITION, np.append(NO_POSITION, position[:-1]))
+    missing = (position == NO_POSITION) & ~alone
+    yield missing, "has no position; the units of a decision are ordered by it"
+    again = (place > 0) & (position == before) & ~missing
+    yield again, "stands at the position of another unit of its decision"
+    begins = (place == 0) & (position <= 1)  # positions count from 0 or from 1
+    gap = (position > before + 1) & ~begins & ~np.isnan(events.column("propensity")[rows])
+    yield (
+        gap,
+        "its probability is meant given the units before it, and one of them is missing; where "
+        "probabilities are those of one position alone, name no column for the decision",
+    )
 
 
 def _without(events: Events, found: Grouped, faults: dict[int, int], findings: Findings) -> Grouped:
