@@ -136,15 +136,18 @@ class Workspace:
         quarantine: str | Path | None = None,
         progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     ) -> ImportReport:
-        """Add a file of ratings, clicks or comments; see :mod:`heedful.store.importing`."""
+        """Add a file of what was chosen, and of answers; see :func:`heedful.store.import_file`."""
         with self.writing() as log:
             return import_file(
                 log,
                 path,
                 self._columns(),
                 key=self.key,
+                made_by=self.config.import_.made_by,
+                bot_rate=self.config.import_.bot_rate,
                 dry_run=dry_run,
                 quarantine=quarantine,
+                now=self.clock(),
                 progress=progress,
             )
 
@@ -354,7 +357,10 @@ class Workspace:
 
     def _columns(self) -> Columns | None:
         section = self.config.import_
-        return Columns(**section.model_dump()) if section.subject else None
+        if not section.unit:
+            return None
+        columns = section.model_dump(exclude={"context", "made_by", "bot_rate"})
+        return Columns(**columns, context=tuple(section.context))
 
     def _newest(self) -> Version:
         """Return the newest version that waits to go live, else the live one."""

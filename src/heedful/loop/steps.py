@@ -42,6 +42,7 @@ from heedful.policy import (
     maker,
     save,
 )
+from heedful.record import Kind
 from heedful.reward import Earned, earn, from_config
 from heedful.store.log import Log
 from heedful.store.registry import (
@@ -273,10 +274,14 @@ def members_of(network: Policy) -> list[Policy]:
 def chosen_by_people(streams: Streams) -> np.ndarray:
     """Return weights [U]: 1 for units people chose themselves, or liked when they were shown.
 
-    History without probabilities is people's own doing. What a policy of ours showed and nobody
-    answered is not imitated: pre-training on it would clone the log.
+    History without probabilities is people's own doing, unless it says that a unit was shown and
+    not clicked. What a policy showed, ours or one whose probabilities were imported, and nobody
+    liked is not imitated: pre-training on it would clone the log.
     """
     own = np.isnan(streams.slots.behaviour_logp)
+    kinds = [channel.kind for channel in streams.schema.channels]
+    for number in (n for n, kind in enumerate(kinds) if kind == Kind.CLICK):
+        own &= streams.slots.feedback[:, number] != 0  # an explicit no; silence is NaN
     return (own | (streams.slots.reward > 0)).astype(np.float64)
 
 
