@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from heedful.config import Serve
-from heedful.contract import Domain, Rule, as_rule, decide
-from heedful.policy import NothingToChooseError, Vocabulary
+from heedful.contract import Domain, Rule, Rulebook, as_rule, decide, units_named
+from heedful.policy import NothingToChooseError
 from heedful.record import ChoiceSet, Decision, RecordError, mint_id
 from heedful.serve.inbox import Asked
 from heedful.serve.logs import logger
@@ -42,6 +42,7 @@ class Draw:
     def __init__(
         self,
         domain: Domain,
+        rulebook: Rulebook,
         sessions: Sessions,
         options: Serve,
         *,
@@ -50,7 +51,8 @@ class Draw:
         seed: int,
     ) -> None:
         """Draw for ``domain``; see :class:`heedful.serve.Service` for the other arguments."""
-        self._domain, self._sessions, self._key = domain, sessions, key
+        self._domain, self._rulebook = domain, rulebook
+        self._sessions, self._key = sessions, key
         self._window, self._slate, self._gap = window, options.slate, options.session_gap
         self._rng = torch.Generator().manual_seed(seed)
 
@@ -84,19 +86,26 @@ class Draw:
             item.result = ServiceError("conflict", "session: it has ended; begin another one")
             return None
         try:
-            choices = self._domain.choices({**request.context, **request.choices})
+            choices = self._rulebook.choices(request.context, request.choices)
         except Exception as error:  # a domain may trip over a request in any way
             item.result = _unreadable("choices", error)
             return None
         served = visitor.served
-        rule = as_rule(choices, served.vocabulary)
+        rule = as_rule(choices.within(self._domain.length), served.vocabulary)
         length = self._length(
             request.length, rule, _n_possible(rule, visitor, len(served.vocabulary))
         )
         if isinstance(length, ServiceError):
             item.result = length
             return None
-        item.unknown = _unknown(choices, served.vocabulary)
+        if rule.quotas is not None:
+            choices, rule = choices.within(length), rule.within(length)
+            refusal = rule.refusal(len(served.vocabulary), visitor.session.stream.seen)
+            if refusal is not None:
+                item.result = ServiceError("nothing_to_choose", refusal)
+                return None
+        named = (*(choices.allowed or ()), *choices.forbidden, *units_named(request.choices))
+        item.unknown = tuple(u for u in dict.fromkeys(named) if u not in served.vocabulary)
         return _Drawing(item, visitor, episode, rule, choices, length)
 
     def _length(self, wanted: int | None, rule: Rule, n_possible: int) -> int | ServiceError:
@@ -192,11 +201,6 @@ def _n_possible(rule: Rule, visitor: Visitor, n_units: int) -> int:
         return n_units - len(seen)
     out = set(rule.forbidden.tolist()).union(seen)
     return n_units - len(out) if rule.allowed is None else len(set(rule.allowed.tolist()) - out)
-
-
-def _unknown(choices: ChoiceSet, vocabulary: Vocabulary) -> tuple[str, ...]:
-    named = (*(choices.allowed or ()), *choices.forbidden)
-    return tuple(unit for unit in named if unit not in vocabulary)
 
 
 def _unreadable(what: str, error: Exception) -> ServiceError:
