@@ -84,11 +84,12 @@ def decide(
     """
     states: list[State] = []
     pending, firsts = [], []
+    fresh = policy.start(1)
     for session, context in zip(sessions, contexts, strict=True):
         first = session.stream.start(window)
         state = session.state if session.first == first else None
         keep = state is not None
-        states.append(policy.start(1) if state is None else state)
+        states.append(fresh if state is None else state)
         pending.append(
             [
                 *session.stream.since(session.read if keep else first),

@@ -67,6 +67,14 @@ class Rule:
         found[self.forbidden] = False
         return found
 
+    def n_possible(self, size: int, seen: Collection[int]) -> int:
+        """Return how many units may be chosen when a decision begins; see :meth:`possible`."""
+        seen = () if self.seen else seen
+        if self.allowed is None and not len(self.forbidden):
+            return size - len(seen)
+        out = set(self.forbidden.tolist()).union(seen)
+        return size - len(out) if self.allowed is None else len(set(self.allowed.tolist()) - out)
+
     def within(self, places: int) -> Rule:
         """Return the same for a decision of at most ``places`` units."""
         return self if self.quotas is None else replace(self, quotas=self.quotas.within(places))

@@ -92,15 +92,14 @@ class Draw:
             return None
         served = visitor.served
         rule = as_rule(choices.within(self._domain.length), served.vocabulary)
-        length = self._length(
-            request.length, rule, _n_possible(rule, visitor, len(served.vocabulary))
-        )
+        size, seen = len(served.vocabulary), visitor.session.stream.seen
+        length = self._length(request.length, rule, rule.n_possible(size, seen))
         if isinstance(length, ServiceError):
             item.result = length
             return None
         if rule.quotas is not None:
             choices, rule = choices.within(length), rule.within(length)
-            refusal = rule.refusal(len(served.vocabulary), visitor.session.stream.seen)
+            refusal = rule.refusal(size, seen)
             if refusal is not None:
                 item.result = ServiceError("nothing_to_choose", refusal)
                 return None
@@ -192,15 +191,6 @@ def _waves(items: Sequence[Asked]) -> Iterator[list[Asked]]:
                 wave[item.subject] = item
         yield list(wave.values())
         items = later
-
-
-def _n_possible(rule: Rule, visitor: Visitor, n_units: int) -> int:
-    """Return how many units the rule and what was seen leave."""
-    seen = () if rule.seen else visitor.session.stream.seen
-    if rule.allowed is None and not len(rule.forbidden):
-        return n_units - len(seen)
-    out = set(rule.forbidden.tolist()).union(seen)
-    return n_units - len(out) if rule.allowed is None else len(set(rule.allowed.tolist()) - out)
 
 
 def _unreadable(what: str, error: Exception) -> ServiceError:

@@ -248,6 +248,12 @@ class Log:
         with self._reading() as connection:
             return _watermark(connection)
 
+    def subjects(self) -> list[str]:
+        """Return the pseudonyms of all whom a decision was made for, in the order they came."""
+        with self._reading() as connection:
+            query = "SELECT name FROM subjects ORDER BY code"
+            return list(connection.exec_driver_sql(query).scalars())
+
     def subject_of(self, decision: str) -> str | None:
         """Return the pseudonym a decision was made for, or None where the id is not known."""
         query = "SELECT name FROM decisions JOIN subjects ON code = subject WHERE id = ?"
