@@ -85,10 +85,12 @@ class Rulebook:
         # What a context happens to call a cap is no rule.
         known = {name: value for name, value in context.items() if name not in NUMBER_OF}
         choices = self._domain.choices({**known, **asked})
-        wanted = [group for group in groups_of(asked) if group.binds]
-        if wanted and not choices.groups:
-            problem = f"the domain {self._domain.name} takes no rules about groups of units"
-            raise RecordError(wanted[0].name, problem, "ask without")
+        if choices.groups:
+            return choices
+        for group in groups_of(asked):
+            if group.binds:
+                problem = f"the domain {self._domain.name} takes no rules about groups of units"
+                raise RecordError(group.name, problem, "ask without")
         return choices
 
     def _known(self) -> Categories:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 
 from heedful.record.errors import RecordError, check_id, check_number
@@ -147,10 +148,7 @@ class ChoiceSet:
         >>> ChoiceSet(allowed=("b", "a")).digest() == ChoiceSet(allowed=("a", "b")).digest()
         True
         """
-        body = self.body()
-        if body == _ALL_BODY:
-            return ALL
-        return hashlib.sha256(body.encode()).hexdigest()[:32]
+        return _digest_of_groups(self) if self.groups else _digest(self)
 
     @classmethod
     def from_body(cls, body: str) -> ChoiceSet:
@@ -169,6 +167,15 @@ class ChoiceSet:
             ),
             places=fields.get("places"),
         )
+
+
+def _digest(choices: ChoiceSet) -> str:
+    body = choices.body()
+    return ALL if body == _ALL_BODY else hashlib.sha256(body.encode()).hexdigest()[:32]
+
+
+_digest_of_groups = lru_cache(maxsize=64)(_digest)
+"""Rules are long lists, and the same for many requests."""
 
 
 def _json(fields: dict[str, Any]) -> str:

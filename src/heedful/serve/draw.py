@@ -18,6 +18,8 @@ from heedful.serve.policies import Served
 from heedful.serve.requests import ServiceError
 from heedful.serve.sessions import Sessions, Visitor, named_episode
 
+RULES_KEPT = 64
+
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
@@ -54,6 +56,7 @@ class Draw:
         self._domain, self._rulebook = domain, rulebook
         self._sessions, self._key = sessions, key
         self._window, self._slate, self._gap = window, options.slate, options.session_gap
+        self._rules: dict[tuple[object, ...], Rule] = {}
         self._rng = torch.Generator().manual_seed(seed)
 
     def decide(self, asked: Sequence[Asked], now: float) -> None:
@@ -91,7 +94,7 @@ class Draw:
             item.result = _unreadable("choices", error)
             return None
         served = visitor.served
-        rule = as_rule(choices.within(self._domain.length), served.vocabulary)
+        rule = self._rule(choices.within(self._domain.length), served)
         size, seen = len(served.vocabulary), visitor.session.stream.seen
         length = self._length(request.length, rule, rule.n_possible(size, seen))
         if isinstance(length, ServiceError):
@@ -106,6 +109,17 @@ class Draw:
         named = (*(choices.allowed or ()), *choices.forbidden, *units_named(request.choices))
         item.unknown = tuple(u for u in dict.fromkeys(named) if u not in served.vocabulary)
         return _Drawing(item, visitor, episode, rule, choices, length)
+
+    def _rule(self, choices: ChoiceSet, served: Served) -> Rule:
+        """Return ``choices`` in numbers; rules about groups are long lists, and mostly the same."""
+        if not choices.groups:
+            return as_rule(choices, served.vocabulary)
+        name = (served.digest, choices.digest(), tuple(group.name for group in choices.groups))
+        rule = self._rules.pop(name, None) or as_rule(choices, served.vocabulary)
+        self._rules[name] = rule  # the last one used comes last
+        if len(self._rules) > RULES_KEPT:
+            self._rules.pop(next(iter(self._rules)))
+        return rule
 
     def _length(self, wanted: int | None, rule: Rule, n_possible: int) -> int | ServiceError:
         """Return the longest decision: as asked, as configured, or as far as units go."""
