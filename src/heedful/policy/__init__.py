@@ -18,6 +18,7 @@ from heedful.policy.folder import Loaded, PolicyFolderError, build, clone, load,
 from heedful.policy.growth import grow
 from heedful.policy.prior import TransitionPrior
 from heedful.policy.protocol import Policy, State
+from heedful.policy.quotas import Bounds, Quota, Quotas, Tally
 from heedful.policy.recurrent import Recurrent
 from heedful.policy.sampling import Acts, NothingToChooseError, draw, replay, sample
 from heedful.policy.tabular import TabularQ
@@ -36,6 +37,7 @@ from heedful.policy.wrappers import (
 __all__ = [
     "Acts",
     "Batch",
+    "Bounds",
     "Channel",
     "Choices",
     "Ensemble",
@@ -55,10 +57,13 @@ __all__ = [
     "Policy",
     "PolicyFolderError",
     "Popularity",
+    "Quota",
+    "Quotas",
     "Recurrent",
     "Schema",
     "State",
     "TabularQ",
+    "Tally",
     "Temperature",
     "TopP",
     "Transformer",
