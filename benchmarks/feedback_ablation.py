@@ -65,7 +65,7 @@ def run(quick: bool) -> list[Table]:
     )
     if quick:
         return [_table("ML-100K", *small, range(1), {"pretrain.epochs": 2})]
-    return [_table("ML-100K", *small, range(3), {}), _table("ML-1M", *large, range(1), {})]
+    return [_table("ML-1M", *large, range(1), {}), _table("ML-100K", *small, range(2), {})]
 
 
 def _table(
