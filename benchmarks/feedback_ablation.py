@@ -54,13 +54,14 @@ def run(quick: bool) -> list[Table]:
             "import.time": "timestamp",
             "import.rating": "rating",
             "policy.dropout": 0.4,
+            "pretrain.epochs": 15,
         },
     )
     large = (
         real("ml-1m", "ratings_ordered.csv.gz"),
         {
             "policy.dropout": 0.2,
-            "pretrain.epochs": 10,
+            "pretrain.epochs": 6,
         },
     )
     if quick:
