@@ -77,9 +77,9 @@ def _held_out(
         cost = _seconds(joint) if part == OWN else "-"
         rows.append(row(name, [one["ranks"][part] for one in joint], prior, cost))
     note = (
-        f"{len(prior):,} test units, seeds {list(seeds)}, of the peers 0. The gain over "
-        "the transition prior is paired by unit, seeds averaged, with a 95 % bootstrap interval; CPU seconds are one "
-        "thread's, of training with its validation (the peers': without), per seed."
+        f"{len(prior):,} test units, seeds {list(seeds)}, of the peers 0. The gain over the "
+        "transition prior is paired by unit, seeds averaged, with a 95 % bootstrap interval; CPU "
+        "seconds are one thread's, of training with its validation (the peers': without), per seed."
     )
     return Table(f"Test units of ML-100K, {split}", COLUMNS, tuple(rows), note)
 
