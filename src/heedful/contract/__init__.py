@@ -4,6 +4,7 @@ from heedful.contract.description import described, portraits, schema_of, unit_f
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
 from heedful.contract.environment import Environment
+from heedful.contract.labels import Label, as_shown, demonstrations, labelled
 from heedful.contract.session import Prepared, Session, as_choices, decide
 from heedful.contract.stream import Stream
 from heedful.contract.streams import Rule, SlotColumns, Streams, Window, window_start
@@ -11,6 +12,7 @@ from heedful.contract.streams import Rule, SlotColumns, Streams, Window, window_
 __all__ = [
     "Domain",
     "Environment",
+    "Label",
     "Observed",
     "Prepared",
     "Reader",
@@ -22,9 +24,12 @@ __all__ = [
     "Window",
     "as_choices",
     "as_rule",
+    "as_shown",
     "decide",
+    "demonstrations",
     "described",
     "encode",
+    "labelled",
     "portraits",
     "schema_of",
     "unit_features",
