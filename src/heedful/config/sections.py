@@ -165,7 +165,7 @@ class Tune(Section):
     scope: Literal["heads", "last_block", "all"] = key(
         "last_block", "what may change: output heads, the last block too, or everything"
     )
-    epochs: int = key(100, "at most this many passes over the labels", ge=1, le=100_000)
+    epochs: int = key(300, "at most this many passes over the labels", ge=1, le=100_000)
     batch: int = key(8, "labels per step", unit="labels", ge=1, le=1_000_000)
     learning_rate: float = key(2e-4, "AdamW's highest step size", gt=0, le=1)
     kl: float = key(0.1, "weight of the divergence from the parent, per unit", ge=0, le=1e3)

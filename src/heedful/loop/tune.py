@@ -151,30 +151,29 @@ def tune(
     job = _Tuning(policy, parent, labels, section, window, seed)
     watch = Best(section.patience)
     began = job.held_out()
-    watch.look(-1, -began["nll"], job.module)
+    watch.look(-1, -began, job.module)
     job.restore(run.resume(), watch)
     for epoch in range(job.epoch, section.epochs):
         if watch.stale(epoch - 1):
             break
         job.pass_over(epoch, run)
         found = job.held_out()
-        watch.look(epoch, -found["nll"], job.module)
-        run.log(job.optimiser.step_count, {**found, "epoch": epoch}, part="validation")
+        watch.look(epoch, -found, job.module)
+        run.log(job.optimiser.step_count, {"nll": found, "epoch": epoch}, part="validation")
         run.save(job.checkpoint(epoch + 1, watch))
-        run.progress.update(epoch + 1, section.epochs, f"held-out labels {found['nll']:.4f} nats")
+        run.progress.update(epoch + 1, section.epochs, f"held-out labels {found:.4f} nats")
     watch.put_back(job.module)
     if watch.epoch < 0:
         raise ValueError(
             f"tuning on {job.n_labels} labels made none of the held-out ones likelier: their "
-            f"loss is {began['nll']:.4f} nats with the parent and never fell. The labels may "
+            f"loss is {began:.4f} nats with the parent and never fell. The labels may "
             "contradict each other, or be too few; collect more, or let more change with "
             "[tune] scope"
         )
-    ended = job.held_out()
     return {
-        "nll": ended["nll"],
-        "nll_before": began["nll"],
-        "kl": ended["kl"],
+        "nll": job.held_out(),
+        "nll_before": began,
+        "kl": job.drift(),
         "epoch": watch.epoch,
         "labels": job.n_labels,
         "labels_held_out": int(labels.held_out.sum()),
@@ -236,17 +235,18 @@ class _Tuning:
         return imitate(outputs, parent, batch, kl=self.section.kl)
 
     @torch.no_grad()
-    def held_out(self) -> dict[str, float]:
-        """Return the loss of the held-out labels, and how far from the parent the policy is."""
+    def held_out(self) -> float:
+        """Return the loss of the held-out labels, in nats a unit."""
         nll = weight = 0.0
         for batch in _batched(self.streams, self.tests, self.section.batch):
             logps = self.policy.forward(batch, frozenset({"logps"})).logps
             assert logps is not None
             nll -= float((logps * batch.weights)[batch.mask].sum())
             weight += float(batch.weights[batch.mask].sum())
-        return {"nll": nll / weight, "kl": self._drift()}
+        return nll / weight
 
-    def _drift(self) -> float:
+    @torch.no_grad()
+    def drift(self) -> float:
         """Return the mean divergence, in nats a unit, at moments of the log nobody labelled."""
         total, n = 0.0, 0
         for batch in _batched(self.streams, self.anchors[:256], self.section.batch):
