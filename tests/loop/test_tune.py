@@ -11,8 +11,8 @@ from heedful.loop.deploy import GateRefusedError
 from heedful.loop.run import CHECKPOINT, Run
 from heedful.loop.start import network_within
 from heedful.loop.steps import learned_until, without_floor
-from heedful.loop.tune import TooFewLabelsError
-from heedful.policy import Policy, load
+from heedful.loop.tune import TooFewLabelsError, changing
+from heedful.policy import Ensemble, Policy, Recurrent, Schema, TabularQ, load
 from heedful.record import Kind, pseudonym
 from heedful.serve import DecisionAnswer, DecisionRequest, FeedbackRequest
 from heedful.store.registry import Version
@@ -143,6 +143,20 @@ def test_only_what_the_scope_names_changes(tmp_path: Path, scope: str, kind: str
     else:
         assert heads <= changed <= heads | (last if scope == "last_block" else set())
         assert (scope == "last_block") == bool(changed - heads)
+
+
+def test_every_member_of_an_ensemble_has_heads_and_other_tables_have_none() -> None:
+    schema = Schema(5)
+    members = [Recurrent(schema, width=8) for _ in range(2)]
+    chosen = changing(Ensemble(members), "heads")
+    expected = [p for member in members for p in member.parameters_of("heads")]
+    assert [id(p) for p in chosen] == [id(p) for p in expected]
+    assert all(p.requires_grad for p in chosen)
+    assert not members[0].embed.unit.weight.requires_grad
+    table = TabularQ(schema, states=6, look="unit")
+    assert [id(p) for p in changing(table, "all")] == [id(table.q)]
+    with pytest.raises(ValueError, match="'tabular' does not say what its heads are"):
+        changing(table, "heads")
 
 
 def test_people_who_are_trusted_need_not_demonstrate(folder: Path) -> None:

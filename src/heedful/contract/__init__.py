@@ -5,11 +5,13 @@ from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
 from heedful.contract.environment import Environment
 from heedful.contract.labels import Label, as_shown, demonstrations, labelled
+from heedful.contract.rules import Categories, Rulebook, groups_of, units_named
 from heedful.contract.session import Prepared, Session, as_choices, decide
 from heedful.contract.stream import Stream
 from heedful.contract.streams import Rule, SlotColumns, Streams, Window, window_start
 
 __all__ = [
+    "Categories",
     "Domain",
     "Environment",
     "Label",
@@ -17,6 +19,7 @@ __all__ = [
     "Prepared",
     "Reader",
     "Rule",
+    "Rulebook",
     "Session",
     "SlotColumns",
     "Stream",
@@ -29,9 +32,11 @@ __all__ = [
     "demonstrations",
     "described",
     "encode",
+    "groups_of",
     "labelled",
     "portraits",
     "schema_of",
     "unit_features",
+    "units_named",
     "window_start",
 ]

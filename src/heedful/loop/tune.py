@@ -285,8 +285,9 @@ def changing(policy: Policy, scope: str) -> list[nn.Parameter]:
     """
     network = cast(nn.Module, network_within(policy))
     cast(nn.Module, policy).requires_grad_(requires_grad=False)
-    if isinstance(network, Network):
-        chosen = network.parameters_of(scope)
+    ours = [module for module in network.modules() if isinstance(module, Network)]
+    if ours:  # one, or the members of an ensemble
+        chosen = [parameter for one in ours for parameter in one.parameters_of(scope)]
     elif scope == "all":
         chosen = list(network.parameters())
     else:
