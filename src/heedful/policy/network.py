@@ -218,9 +218,7 @@ class Network(nn.Module, ABC):
 
         Logits are computed at the slots only, not at every event: most events choose nothing.
         """
-        known = self._read(self.dropout(self.embed(batch.events)), batch.events.lengths)
-        known = known + self.dropout(self.memory(batch.events))
-        rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
+        known, rows = self._known(batch)
         at_units = known[rows[batch.mask], batch.positions[batch.mask]]
         outputs = Outputs()
         if "values" in need:
@@ -238,6 +236,24 @@ class Network(nn.Module, ABC):
             return replace(outputs, logps=scatter(chosen, batch.mask))
         logits = batch.choices.apply(self._score(at_units), batch.mask)
         return outputs_from_logits(logits, batch, need, outputs)
+
+    def answers(self, batch: Batch, units: Tensor) -> Tensor:
+        """Return how people would answer each of ``units`` [K] in the N slots, [N, K, C].
+
+        Slots in row-major order; binary channels as logits. The streams are read once.
+        """
+        known, rows = self._known(batch)
+        at_units = known[rows[batch.mask], batch.positions[batch.mask]]
+        n, k = len(at_units), len(units)
+        said = self._feedback(at_units.repeat_interleave(k, 0), units.repeat(n))
+        return said.reshape(n, k, -1)
+
+    def _known(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what is known after each event, [B, L, D], and the row of each slot, [B, T]."""
+        known = self._read(self.dropout(self.embed(batch.events)), batch.events.lengths)
+        known = known + self.dropout(self.memory(batch.events))
+        rows = torch.arange(len(batch), device=known.device)[:, None]
+        return known, rows.expand_as(batch.positions)
 
     def _append(self, state: NetworkState, events: Events) -> tuple[NetworkState, Tensor]:
         body, known = self._extend(state.body, self.dropout(self.embed(events)), events.lengths)
