@@ -14,7 +14,7 @@ from heedful.evaluate import log_loss
 from heedful.loop import start
 from heedful.loop.pretrain import Average, by_length, hide_feedback
 from heedful.loop.run import Checkpoint, Run, split_names
-from heedful.loop.steps import Bench, network_of
+from heedful.loop.steps import Bench, members_of, network_of
 from heedful.objectives import Loss, Metrics, Optimiser, Schedule, descend, feedback_loss
 from heedful.policy import Batch, Policy, Vocabulary
 from heedful.policy.network import Network
@@ -54,7 +54,8 @@ def train_answers(
     """
     config = bench.config
     torch.manual_seed(config.workspace.seed + member)
-    network = cast(Network, network_of(config, streams.schema))
+    forms = members_of(network_of(config, streams.schema))  # an ensemble's in turn
+    network = cast(Network, forms[member % len(forms)])
     _begin_at_the_means(network, streams, weights)
     learned = np.unique(streams.slots.unit[weights > 0])
     start.describe([cast(Policy, network)], vocabulary, snapshot, learned)

@@ -18,7 +18,8 @@ from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.reward import fit_reward
 from heedful.loop.steps import Bench
-from heedful.reward import RewardError
+from heedful.record import Kind
+from heedful.reward import RewardError, said
 from heedful.store.registry import Version
 
 Action = Literal[
@@ -142,5 +143,5 @@ def rewarded(bench: Bench, *, after: int) -> bool:
 def chosen(bench: Bench) -> bool:
     """Say whether the log holds units that people chose themselves, or liked."""
     snapshot = bench.log.snapshot()
-    own = np.isnan(snapshot.decisions.logps)
+    own = np.isnan(snapshot.decisions.logps) & (said(snapshot, Kind.CLICK) != 0)
     return bool(np.any(own | (bench.earned(snapshot).units > 0)))
