@@ -166,6 +166,13 @@ class Network(nn.Module, ABC):
     def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return what is known after each event, [B, L, D], from embedded events [B, L, D]."""
 
+    def _read_both_ways(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Do as ``_read``, with the events behind each one in view, where a body can."""
+        raise ValueError(
+            f"a {self.kind} network reads from left to right only: set pretrain.bidirectional = "
+            'false, or policy.kind = "transformer"'
+        )
+
     @abstractmethod
     def _extend(self, state: Any, x: Tensor, lengths: Tensor) -> tuple[Any, Tensor]:
         """Return the body's new state and what is known after each row's last event, [B, D]."""
@@ -218,7 +225,8 @@ class Network(nn.Module, ABC):
 
         Logits are computed at the slots only, not at every event: most events choose nothing.
         """
-        known = self._read(self.dropout(self.embed(batch.events)), batch.events.lengths)
+        read = self._read_both_ways if batch.both_ways else self._read
+        known = read(self.dropout(self.embed(batch.events)), batch.events.lengths)
         known = known + self.dropout(self.memory(batch.events))
         rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
         at_units = known[rows[batch.mask], batch.positions[batch.mask]]

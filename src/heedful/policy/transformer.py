@@ -164,11 +164,18 @@ class Transformer(Network):
         return KeyValueState(cache, cache, lengths, self.bias.new_zeros(n, self.width))
 
     def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self._attend(x, None)
+
+    def _read_both_ways(self, x: Tensor, lengths: Tensor) -> Tensor:
+        real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        return self._attend(x, real[:, None, None])
+
+    def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         positions = torch.arange(x.shape[1], device=x.device)[None]
         for block in self.blocks:
             assert isinstance(block, Block)
             query, key, value = block.project(x, positions)
-            x = block.attend(x, query, key, value, None)
+            x = block.attend(x, query, key, value, mask)
         return torch.as_tensor(self.norm(x))
 
     def _extend(
