@@ -231,6 +231,23 @@ def test_micro_batches_change_nothing(micro_batch: int, in_place: bool) -> None:
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
 
 
+def test_what_is_shown_is_per_unit_asked_for() -> None:
+    policy = network()
+    batch = infill(random_batch(SCHEMA), 0.4, np.random.default_rng(1), keep=True)
+    loss, weights = loss_of(policy, batch), batch.weights * batch.mask
+    shown = {name: float(value) / float(loss.count) for name, value in loss.metrics.items()}
+    logps = policy.forward(batch, frozenset({"logps"})).logps
+    assert logps is not None
+    assert batch.gaps is not None
+    logps = logps.detach()
+    every = float(-(logps * weights).sum() / weights.sum())
+    assert shown["nll"] == pytest.approx(every)
+    hidden = weights * batch.gaps
+    assert shown["hidden"] == pytest.approx(float(hidden.sum() / weights.sum()))
+    per_gap = float(-(logps * hidden).sum() / hidden.sum())
+    assert shown["masked_nll"] / shown["hidden"] == pytest.approx(per_gap)
+
+
 def test_without_a_gap_nothing_is_lost() -> None:
     batch, policy = random_batch(SCHEMA), network()
     loss = masked_unit(policy.forward(batch, frozenset({"logps"})), batch)

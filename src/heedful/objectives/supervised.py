@@ -42,13 +42,15 @@ def masked_unit(outputs: Outputs, batch: Batch) -> Loss:
         L = - sum_{t hidden} w_t log p(x_t | everything in the window but x_t)
 
     Which are hidden, and where they are asked for, :func:`heedful.objectives.infill` has decided
-    (``batch.gaps``); without a gap the loss is 0.
+    (``batch.gaps``); without a gap the loss is 0. Beside ``nll``, which :func:`next_unit` has too,
+    stand the part of the hidden units in it, ``masked_nll``, and their weight, ``hidden``.
     """
     assert outputs.logps is not None
     slots = torch.zeros_like(batch.mask) if batch.gaps is None else batch.mask & batch.gaps
     nll = -(outputs.logps * batch.weights * slots).sum()
     count = (batch.weights * slots).sum(dtype=torch.float64)
-    return Loss(nll, count, {"masked_nll": nll.detach()})
+    shown = {"nll": nll.detach(), "masked_nll": nll.detach(), "hidden": count.to(nll.dtype)}
+    return Loss(nll, count, shown)
 
 
 def feedback_loss(outputs: Outputs, batch: Batch, channels: tuple[Channel, ...]) -> Tensor:
