@@ -1,4 +1,4 @@
-"""Pre-training on ML-100K: objectives and defences at equal cost, optimisers and their rates.
+"""Pre-training on ML-100K: objectives, and defences against over-fitting, at equal cost.
 
 Every figure is NDCG@10 on the *validation* units of the network alone, without the transition
 prior; the test units are not looked at. Each variant gets the same CPU time: its second epoch is
@@ -20,7 +20,6 @@ import numpy as np
 from benchmarks import Table
 from benchmarks._data import real
 from benchmarks._kept import keep
-from heedful.config.rates import RATES
 from heedful.evaluate import bootstrap, ndcg
 from heedful.evaluate.held_out import held_out_ranks
 from heedful.loop import steps
@@ -29,25 +28,13 @@ from heedful.workspace import Workspace
 
 BUDGET = 36.0  # CPU seconds of training
 SEEDS = 2
-RATE_EPOCHS = 4
-TRIED = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)
-SOUND = 0.9
-"""A rate is sound while it reaches this share of what the best rate reaches."""
 
 Changes = Mapping[str, object]
 
-TRANSFORMER: Changes = {"policy.kind": "transformer", "policy.layers": 2}
 OBJECTIVES: dict[str, Changes] = {
     "recurrent, next (the default)": {},
     "recurrent, masked": {"pretrain.objective": "masked", "pretrain.masked_share": 0.5},
     "recurrent, both": {"pretrain.objective": "both"},
-    "transformer, next": TRANSFORMER,
-    "transformer, both": {**TRANSFORMER, "pretrain.objective": "both"},
-    "transformer, both, bidirectional": {
-        **TRANSFORMER,
-        "pretrain.objective": "both",
-        "pretrain.bidirectional": True,
-    },
 }
 DEFENCES: dict[str, Changes] = {
     "crop = 0.5": {"pretrain.crop": 0.5},
@@ -59,7 +46,7 @@ ALONE: Changes = {"policy.prior": False}
 
 
 def run(quick: bool) -> list[Table]:
-    """Train all variants from each seed, and every optimiser at every rate."""
+    """Train all variants from each seed."""
     ratings = real("ml-100k", "ml-100k.inter")
     budget, seeds = (9.0, 1) if quick else (BUDGET, SEEDS)
     variants = {**OBJECTIVES, **DEFENCES}
@@ -71,7 +58,7 @@ def run(quick: bool) -> list[Table]:
         "by subject, seeds averaged, with a 95 % bootstrap interval over subjects."
     )
     columns = ("variant", "epochs", "CPU s", "NDCG@10", "over seeds", "over the default")
-    compared = [
+    return [
         Table(
             title,
             columns,
@@ -80,7 +67,6 @@ def run(quick: bool) -> list[Table]:
         )
         for title, names in (("Objectives", OBJECTIVES), ("Defences", DEFENCES))
     ]
-    return [*compared, _rates(ratings, quick=quick)]
 
 
 def _trained(changes: Changes, ratings: Path, budget: float, seeds: int) -> dict[str, Any]:
@@ -163,29 +149,3 @@ def _row(name: str, of: Mapping[str, Any], default: Mapping[str, Any]) -> tuple[
     over = "-" if of is default else f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
     cost = f"{of['cpu_seconds']:.0f}"
     return (name, str(of["epochs"]), cost, f"{scores.mean():.4f}", spread, over)
-
-
-def _rates(ratings: Path, *, quick: bool) -> Table:
-    """Return what each optimiser reaches at each rate in a small pre-training."""
-    tried = TRIED[1::2] if quick else TRIED
-    rows = []
-    for rule, known in RATES.items():
-        reached = {rate: _reached(rule, rate, ratings, quick=quick) for rate in tried}
-        sound = [rate for rate in tried if reached[rate] >= SOUND * max(reached.values())]
-        cells = [f"{reached[rate]:.4f}" for rate in tried]
-        rows.append((rule, *cells, f"{max(sound):g}", f"{known.default:g}", f"{known.highest:g}"))
-    columns = ("optimiser", *(f"{rate:g}" for rate in tried), "highest sound", "default", "warns")
-    note = (
-        f"NDCG@10 on the validation units after {RATE_EPOCHS} epochs, seed 0, by learning rate. "
-        f"Sound is what reaches {SOUND:.0%} of the best. The last two columns stand in "
-        "`heedful.config.rates`: the rate used where none is asked for, and the one above which "
-        "`heedful pretrain` warns."
-    )
-    return Table("Optimisers", columns, tuple(rows), note)
-
-
-def _reached(rule: str, rate: float, ratings: Path, *, quick: bool) -> float:
-    changes = {"pretrain.optimiser": rule, "pretrain.learning_rate": rate}
-    epochs = 2 if quick else RATE_EPOCHS
-    ranks = _kept(changes, ratings, seed=0, epochs=epochs)["ranks"]
-    return float(ndcg(np.array(ranks), 10).mean())
