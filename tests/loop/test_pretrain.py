@@ -227,3 +227,10 @@ def test_a_policy_without_vectors_cannot_be_moved(folder: Path) -> None:
         training.policy = training.module = Table(training.policy)  # type: ignore[assignment]
         with pytest.raises(ValueError, match="set it to 0"):
             training.loss(batches(training)[0])
+
+
+@pytest.mark.parametrize(("rule", "decays"), [("adamw", True), ("adam", False), ("rmsprop", False)])
+def test_only_decoupled_decay_is_used(folder: Path, rule: str, decays: bool) -> None:
+    with opened(folder, {"pretrain.optimiser": rule}) as workspace:
+        groups = trained_by(workspace).optimiser._rule.param_groups
+    assert any(group["weight_decay"] > 0 for group in groups) == decays

@@ -98,7 +98,9 @@ class Pretrain(Section):
     batch: int = key(32, "streams per step", unit="streams", ge=1, le=1_000_000)
     optimiser: Literal["adamw", "adam", "rmsprop"] = key("adamw", "the rule of a step")
     learning_rate: float = key(0.0, "highest step size; 0: the optimiser's own", ge=0, le=1)
-    weight_decay: float = key(0.01, "weight decay, decoupled in adamw", ge=0, le=10)
+    weight_decay: float = key(
+        0.01, "adamw's decoupled weight decay; the others have none", ge=0, le=10
+    )
     warmup: float = key(0.05, "share of the steps in which the rate rises", ge=0, le=1)
     clip: float = key(1.0, "longest gradient, in its 2-norm", gt=0, le=1e6)
     feedback_dropout: float = key(

@@ -147,7 +147,8 @@ class Training:
             parameters,
             schedule or self._schedule(),
             rule=section.optimiser,
-            weight_decay=section.weight_decay,
+            # Added to a gradient, decay is scaled up with it: nothing was learned beside it.
+            weight_decay=section.weight_decay if section.optimiser == "adamw" else 0.0,
             clip=section.clip,
         )
         self.average = Average(parameters, section.ema)
