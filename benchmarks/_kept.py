@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def keep(
         data: files that are read.
         settings: JSON; what tells this part from the others.
     """
+    return keep_in(lambda _folder: compute(), code=code, data=data, settings=settings)
+
+
+def keep_in(
+    compute: Callable[[Path], Any],
+    *,
+    code: Sequence[str],
+    data: Sequence[Path] = (),
+    settings: Mapping[str, object],
+) -> Any:
+    """Return what ``compute`` gives, as :func:`keep` does; one that was killed goes on.
+
+    Args:
+        compute: gives JSON, from a folder of its own that is still there if it was killed.
+        code: the modules beside heedful that take part; the first one names the benchmark.
+        data: files that are read.
+        settings: JSON; what tells this part from the others.
+    """
     key = {
         "code": current_code(code).digest,
         "packages": dict(current_environment(device="cpu", threads=1).packages),
@@ -44,11 +63,13 @@ def keep(
     file = FOLDER / code[0].rpartition(".")[2] / f"{name}.json"
     if file.is_file():
         return json.loads(file.read_text("utf-8"))["value"]
-    value = compute()
-    file.parent.mkdir(parents=True, exist_ok=True)
+    folder = file.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    value = compute(folder)
     unfinished = file.with_suffix(".part")
     unfinished.write_text(json.dumps({"key": key, "value": value}), "utf-8")
     unfinished.replace(file)
+    shutil.rmtree(folder)
     return value
 
 

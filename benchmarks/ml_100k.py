@@ -1,88 +1,148 @@
-"""ML-100K: held-out ranking of what was pre-trained, beside what costs nothing.
+"""ML-100K: held-out ranking of what was pre-trained, beside what costs nothing and a plain peer.
 
 Leave-one-out in the order of the log (ties in file order), full ranking, items seen before
-filtered. Depth and weight of the transition prior, and the best epoch, are chosen on validation;
-the test units are looked at once. Real data: the folder that HEEDFUL_DATA names.
+filtered; and a split by time, the same moment for everybody. Depth and weight of the transition
+prior, and the best epoch, are chosen on validation; the test units are looked at once. Real data:
+the folder that HEEDFUL_DATA names.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import Table
+from benchmarks import Table, _sasrec
 from benchmarks._data import real
-from benchmarks._kept import keep
-from heedful.evaluate import bootstrap, hit_rate, ndcg
-from heedful.loop.assess import POPULARITY, PRIOR, held_out
-from heedful.workspace import Workspace
+from benchmarks._kept import keep_in
+from benchmarks._movielens import COLUMNS, OWN, WITHOUT, opened, row, trained
+from heedful.contract import Streams
+from heedful.evaluate import ndcg
+from heedful.evaluate.held_out import Split, leave_one_out
+from heedful.loop.assess import POPULARITY, PRIOR
 
-VARIANTS: dict[str, dict[str, object]] = {
-    "recurrent (the default)": {},
-}
+ENSEMBLE: dict[str, object] = {"policy.members": ["transformer", "recurrent"]}
+BY_TIME: dict[str, object] = {"pretrain.split": "time"}
+EPOCHS, WIDTH = 60, 64
+ROWS = 100_000
 
 
 def run(quick: bool) -> list[Table]:
-    """Pre-train every variant from each seed, and rank the test units."""
+    """Pre-train from each seed and rank the test units, by both splits; then race."""
     ratings = real("ml-100k", "ml-100k.inter")
     seeds = range(1 if quick else 3)
-    found = {
-        name: [_trained(changes, seed, ratings) for seed in seeds]
-        for name, changes in VARIANTS.items()
+    shorter: dict[str, object] = {"pretrain.epochs": 2} if quick else {}
+    apart = [trained(__name__, ratings, {**shorter, "workspace.seed": s}) for s in seeds]
+    joint = [
+        trained(__name__, ratings, {**ENSEMBLE, **shorter, "workspace.seed": s}) for s in seeds
+    ]
+    peers = {
+        f"SASRec, {name}": [_peer(ratings, full, s, 2 if quick else EPOCHS) for s in seeds]
+        for name, full in (("one negative, BCE", False), ("full softmax", True))
     }
-    baselines = next(iter(found.values()))[0]["ranks"]
+    later = [
+        trained(__name__, ratings, {**ENSEMBLE, **BY_TIME, **shorter, "workspace.seed": s})
+        for s in seeds
+    ]
+    return [
+        _held_out("leave-one-out", seeds, joint, apart, peers),
+        _held_out("split by time, the latest tenth", seeds, later, [], {}),
+        _race(ratings, epochs=1 if quick else 4, rounds=1 if quick else 5),
+    ]
+
+
+def _held_out(
+    split: str,
+    seeds: range,
+    joint: list[dict[str, Any]],
+    apart: list[dict[str, Any]],
+    peers: Mapping[str, list[dict[str, Any]]],
+) -> Table:
+    baselines = joint[0]["ranks"]
     prior = ndcg(np.array(baselines[PRIOR]), 10)
-    rows = [_row(name, [baselines[name]], prior, "-") for name in (POPULARITY, PRIOR)]
-    for name, trained in found.items():
-        seconds = np.mean([one["cpu_seconds"] for one in trained])
-        rows.append(_row(name, [one["ranks"]["own"] for one in trained], prior, f"{seconds:.0f}"))
-    columns = ("policy", "HR@10", "NDCG@10", "over seeds", "NDCG@10 over the prior", "CPU s")
+    rows = [row(name, [baselines[name]], prior, "-") for name in (POPULARITY, PRIOR)]
+    for name, found in peers.items():
+        rows.append(row(name, [one["ranks"] for one in found], prior, _seconds(found)))
+    parts = {
+        "member 1": "one transformer",
+        "member 2": "one recurrent network",
+        WITHOUT: "both, averaged",
+        OWN: "both, with the prior on their logits",
+    }
+    if apart:
+        own = [one["ranks"][OWN] for one in apart]
+        rows.append(row("the default: recurrent, with the prior", own, prior, _seconds(apart)))
+    for part, name in parts.items():
+        cost = _seconds(joint) if part == OWN else "-"
+        rows.append(row(name, [one["ranks"][part] for one in joint], prior, cost))
     note = (
-        f"{len(prior)} subjects, seeds {list(seeds)}. The gain over the transition prior is paired "
-        "by subject, seeds averaged, with a 95 % bootstrap interval; CPU seconds are one thread's, "
-        "of pre-training alone, per seed."
+        f"{len(prior):,} test units, seeds {list(seeds)}. The gain over the transition prior is "
+        "paired by unit, seeds averaged, with a 95 % bootstrap interval; CPU seconds are one "
+        "thread's, of training with its validation (the peers': without), per seed."
     )
-    return [Table("Test units of ML-100K", columns, tuple(rows), note)]
+    return Table(f"Test units of ML-100K, {split}", COLUMNS, tuple(rows), note)
 
 
-def _trained(changes: dict[str, object], seed: int, ratings: Path) -> dict[str, Any]:
-    """Return the ranks of the test units by policy, and what training cost; a seed is kept."""
-    found: dict[str, Any] = keep(
-        lambda: _train(changes, seed, ratings),
-        code=[__name__],
-        data=[ratings],
-        settings={**changes, "seed": seed},
+def _seconds(found: list[dict[str, Any]]) -> str:
+    return f"{np.mean([one['cpu_seconds'] for one in found]):,.0f}"
+
+
+def _peer(ratings: Path, full: bool, seed: int, epochs: int) -> dict[str, Any]:
+    settings = {"peer": "sasrec", "full": full, "seed": seed, "epochs": epochs, "width": WIDTH}
+
+    def measured(folder: Path) -> dict[str, Any]:
+        streams, split = _encoded(folder, ratings)
+        return _sasrec.train(streams, split, full=full, epochs=epochs, width=WIDTH, seed=seed)
+
+    found: dict[str, Any] = keep_in(
+        measured, code=[__name__, _sasrec.__name__], data=[ratings], settings=settings
     )
     return found
 
 
-def _train(changes: dict[str, object], seed: int, ratings: Path) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        Workspace.create(folder).close()
-        with Workspace.open(folder, {**changes, "workspace.seed": seed}) as workspace:
-            workspace.import_file(ratings)
-            began = time.process_time()
-            version = workspace.pretrain()
-            seconds = time.process_time() - began
-            ranks = held_out(workspace.bench(), version).ranks
-    own = {"own": ranks[version.name]}
-    listed = {name: of_one.tolist() for name, of_one in {**ranks, **own}.items()}
-    return {"ranks": listed, "cpu_seconds": seconds}
+def _encoded(folder: Path, ratings: Path) -> tuple[Streams, Split]:
+    with opened(folder, ratings, {}) as workspace:
+        bench, snapshot = workspace.bench(), workspace.log.snapshot()
+        streams = bench.encode(snapshot, bench.domain.vocabulary(snapshot))
+        return streams, leave_one_out(streams)
 
 
-def _row(
-    name: str, ranks_by_seed: list[list[float]], prior: np.ndarray, seconds: str
-) -> tuple[str, ...]:
-    """Return one line of the table from ranks [S, n]."""
-    ranks = np.array(ranks_by_seed)
-    scores = np.stack([ndcg(of_seed, 10) for of_seed in ranks])
-    hits = float(np.mean([hit_rate(of_seed, 10).mean() for of_seed in ranks]))
-    by_seed = scores.mean(1)
-    spread = f"{by_seed.min():.4f}–{by_seed.max():.4f}" if len(ranks) > 1 else "-"
-    gain = bootstrap(scores - prior, seed=0)
-    over = "-" if name == PRIOR else f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
-    return (name, f"{hits:.4f}", f"{scores.mean():.4f}", spread, over, seconds)
+def _race(ratings: Path, epochs: int, rounds: int) -> Table:
+    """Train both in turns, with the full softmax and two layers of the same width."""
+    ours, peers = [], []
+    form: dict[str, object] = {
+        "policy.kind": "transformer",
+        "policy.width": WIDTH,
+        "policy.prior": False,
+        "pretrain.validation": False,
+        "pretrain.epochs": epochs,
+    }
+    for seed in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            with opened(Path(folder), ratings, {**form, "workspace.seed": seed}) as workspace:
+                began = time.process_time()
+                workspace.pretrain()
+                ours.append(epochs * ROWS / (time.process_time() - began))
+            streams, split = _encoded(Path(folder), ratings)
+        one = _sasrec.train(streams, split, full=True, epochs=epochs, width=WIDTH, seed=seed)
+        peers.append(one["units"] / one["cpu_seconds"])
+    ratios = np.array(ours) / np.array(peers)
+    rows = (
+        ("plain SASRec", f"{np.median(peers):,.0f}", "1"),
+        (
+            "transformer of heedful",
+            f"{np.median(ours):,.0f}",
+            f"{np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f})",
+        ),
+    )
+    note = (
+        f"Full softmax, width {WIDTH}, two layers, {epochs} epochs, one thread, in turns, "
+        f"{rounds} rounds: the median, and the smallest and largest ratio. Heedful's figure counts "
+        "encoding the log and saving the version; it reads ratings and times, and predicts ratings "
+        "beside the next unit. The peer's counts its training steps alone."
+    )
+    return Table("Units learned from per CPU second", ("network", "units", "ratio"), rows, note)

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -23,6 +23,7 @@ from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest
 from heedful.loop.turn import Turn, turn
 from heedful.record import Described, Description, pseudonym
+from heedful.record.errors import check_id
 from heedful.store import Receipt
 from heedful.store.importing import Features, ImportReport, describe_file, import_file
 from heedful.store.importing import Mapping as Columns
@@ -30,7 +31,8 @@ from heedful.store.log import Log
 from heedful.store.registry import Registry, Trial, Version
 
 if TYPE_CHECKING:
-    from heedful.serve import Service
+    from heedful.serve import Answer, Service
+    from heedful.serve.recommend import Recommender
 
 SECRET, LOG, RUNS = "secret.key", "log.db", "runs"
 GROUP = "heedful.domains"
@@ -137,15 +139,18 @@ class Workspace:
         quarantine: str | Path | None = None,
         progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     ) -> ImportReport:
-        """Add a file of ratings, clicks or comments; see :mod:`heedful.store.importing`."""
+        """Add a file of what was chosen, and of answers; see :func:`heedful.store.import_file`."""
         with self.writing() as log:
             return import_file(
                 log,
                 path,
                 self._columns(),
                 key=self.key,
+                made_by=self.config.import_.made_by,
+                bot_rate=self.config.import_.bot_rate,
                 dry_run=dry_run,
                 quarantine=quarantine,
+                now=self.clock(),
                 progress=progress,
             )
 
@@ -309,6 +314,73 @@ class Workspace:
         ):
             yield service
 
+    def recommend(
+        self,
+        user: str,
+        *,
+        k: int = 10,
+        version: Version | str | None = None,
+        choices: Mapping[str, object] | None = None,
+    ) -> Answer:
+        """Say what a version would show ``user`` now; nothing is logged.
+
+        Args:
+            user: a raw user id; the log knows its pseudonym.
+            k: the longest list.
+            version: the live one by default, else the newest.
+            choices: what is allowed, forbidden and required, as in a request to the service.
+
+        Raises:
+            ValueError: a rule cannot be understood, or ``k`` is below 1.
+            LookupError: there is no version.
+        """
+        people = {pseudonym(check_id("user", user), self.key): user}
+        ranked = self._recommender(version).rank(people, choices or {}, k=k, now=self.clock())
+        return next(ranked)
+
+    def recommend_all(
+        self,
+        out: str | Path,
+        users: Iterable[str] | None = None,
+        *,
+        k: int = 10,
+        version: Version | str | None = None,
+        choices: Mapping[str, object] | None = None,
+    ) -> int:
+        """Write what a version would show everybody now to a file, .csv or .parquet.
+
+        Args:
+            out: the file; an earlier one of this name is replaced once the new one is whole.
+            users: raw user ids; by default everybody in the log, under their pseudonyms.
+            k: the longest list.
+            version: the live one by default, else the newest.
+            choices: as in :meth:`recommend`.
+
+        Returns:
+            How many subjects were ranked.
+
+        Raises:
+            ValueError: as in :meth:`recommend`, or the file's name says no format that is known.
+            LookupError: there is no version.
+            OSError: the file cannot be written; an earlier one is left as it was.
+        """
+        from heedful.serve import listing
+
+        place = Path(out)
+        listing.check(place)
+        key = self.key
+        if users is None:
+            people = {subject: subject for subject in self.log.subjects()}
+        else:
+            people = {pseudonym(check_id("user", user), key): user for user in users}
+        recommender = self._recommender(version)
+        ranked = recommender.rank(people, choices or {}, k=k, now=self.clock())
+        shown = self.reporter("recommend")
+        try:
+            return listing.write(_told(ranked, len(people), shown), place)
+        finally:
+            shown.close()
+
     def turn(self, *, by: str = "heedful") -> Turn:
         """Take one turn of the circle; see :func:`heedful.loop.turn.turn`."""
         return turn(self.bench(), by=by)
@@ -358,13 +430,29 @@ class Workspace:
             reporter=self.reporter,
         )
 
+    def _recommender(self, version: Version | str | None) -> Recommender:
+        from heedful.policy import load as load_policy
+        from heedful.serve.policies import as_served
+        from heedful.serve.recommend import Recommender
+
+        if version is None:
+            version = self.registry.live() or self._newest()
+        name = version if isinstance(version, str) else version.name
+        served = as_served(
+            self.registry, self.domain, name, load=load_policy, floor=self.config.serve.floor
+        )
+        return Recommender(self.log, self.domain, served, window=self.config.policy.window)
+
     @cached_property
     def _reader(self) -> Log:
         return Log.open(self.folder / LOG, write=False)
 
     def _columns(self) -> Columns | None:
         section = self.config.import_
-        return Columns(**section.model_dump()) if section.subject else None
+        if not section.unit:
+            return None
+        columns = section.model_dump(exclude={"context", "made_by", "bot_rate"})
+        return Columns(**columns, context=tuple(section.context))
 
     def _newest(self) -> Version:
         """Return the newest version that waits to go live, else the live one."""
@@ -383,6 +471,13 @@ class Workspace:
         if live is None:
             raise LookupError("no version is live: promote one, or name the version to start from")
         return live
+
+
+def _told(answers: Iterable[Answer], total: int, shown: Reporter) -> Iterator[Answer]:
+    """Yield ``answers`` and tell how many there were so far."""
+    for done, answer in enumerate(answers, start=1):
+        yield answer
+        shown.update(done, total)
 
 
 def find_domain(config: Config, folder: Path) -> Domain:

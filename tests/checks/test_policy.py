@@ -35,8 +35,8 @@ class LeaksTheFuture(Honest):
 class LeaksTheRowsMean(Honest):
     """Sees what is said at every place of the row, the later ones included."""
 
-    def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
-        known = super()._read(x, lengths)
+    def _read(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+        known = super()._read(x, at, lengths)
         return known + 0.1 * known.mean(dim=1, keepdim=True)
 
 

@@ -14,6 +14,7 @@ from heedful.record import (
     Decision,
     End,
     Feedback,
+    Group,
     Kind,
     Span,
 )
@@ -97,6 +98,8 @@ class RandomLog:
             choices = replace(choices, seen=False)
         if self.rng.random() < 0.3:
             choices = replace(choices, forbidden=(self.toy.units[1],))
+        if self.rng.random() < 0.3:
+            choices = replace(choices, groups=self._groups()).within(self.toy.length)
         possible = [
             unit
             for unit in choices.allowed or (*self.toy.units, STRANGER)
@@ -109,7 +112,26 @@ class RandomLog:
             possible = [u for u in choices.allowed or self.toy.units if u != choices.end]
         n_units = int(self.rng.integers(1, self.toy.length + 1))
         units = self.rng.choice(possible, n_units, replace=choices.repeat).tolist()
-        return choices, tuple(units) if choices.end is None else (*units[:-1], choices.end)
+        units = units if choices.end is None else [*units[:-1], choices.end]
+        held = [sum(unit in group.units for unit in units) for group in choices.groups]
+        broken = any(
+            g.most is not None and n > g.most for g, n in zip(choices.groups, held, strict=True)
+        )
+        return replace(choices, groups=()) if broken else choices, tuple(units)
+
+    def _groups(self) -> tuple[Group, ...]:
+        """Return limits and penalties; what is required is :mod:`tests.policy.test_quotas`'s."""
+        units = [unit for unit in self.toy.units if unit != "<end>"]
+        return tuple(
+            Group(
+                units=tuple(
+                    self.rng.permutation(units)[: self.rng.integers(1, len(units) + 1)].tolist()
+                ),
+                most=int(self.rng.integers(1, 4)) if self.rng.random() < 0.7 else None,
+                penalty=float(self.rng.integers(0, 3)),
+            )
+            for _ in range(int(self.rng.integers(1, 3)))
+        )
 
     def _answer(self, subject: str) -> Feedback:
         """Half of all feedback is about the newest decision, the rest comes late."""

@@ -4,8 +4,8 @@ import torch
 
 from heedful.contract import Session, Stream, as_choices, as_rule, decide
 from heedful.loop.collect import Collector
-from heedful.policy import replay
-from heedful.record import ALL_UNITS, ChoiceSet, Decision, Feedback, Kind
+from heedful.policy import NothingToChooseError, replay
+from heedful.record import ALL_UNITS, ChoiceSet, Decision, Feedback, Group, Kind
 from heedful.store import Snapshot
 from tests.contract.policies import SORTS, make
 from tests.contract.toys import TOYS, Slates, Toy
@@ -107,23 +107,68 @@ SETS = [
     ChoiceSet(allowed=("item-0", "item-2", "item-4")),
     ChoiceSet(repeat=True),
 ]
+ODD, LOW = ("item-1", "item-3", "item-5"), ("item-0", "item-1", "item-2")
+RULED = [
+    ChoiceSet(groups=(Group(units=LOW, most=1, penalty=0.5), Group(units=ODD, penalty=1.5))),
+    ChoiceSet(groups=(Group(units=ODD, least=2),)).within(2),
+    ChoiceSet(groups=(Group(units=ODD, most=1), Group(units=LOW, least=1))).within(2),
+    ChoiceSet(repeat=True, groups=(Group(units=("item-4",), least=1),)).within(2),
+]
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_a_server_that_keeps_states_tells_what_training_replays(sort: str) -> None:
+@pytest.mark.parametrize("sets", [SETS, RULED], ids=["sets", "groups"])
+def test_a_server_that_keeps_states_tells_what_training_replays(
+    sort: str, sets: list[ChoiceSet]
+) -> None:
     """Pairs in turn, all sorts of choice sets, feedback of all ages, decisions not kept."""
     policy = make(sort, Slates())
-    shop = Shop(policy, 8, SETS)
+    shop = Shop(policy, 8, sets)
     rng = np.random.default_rng(0)
     for turn in range(24):
         rows = rng.choice(4, 2, replace=False).tolist()
-        rows = [row for row in rows if row != 1 or turn < 6]  # 1 runs out of unseen items
+        rows = [
+            row for row in rows if row != 1 or turn < 6 or sets[1].seen
+        ]  # 1 runs out of unseen items
         shop.visit(rows, keep=bool(rng.random() < 0.8)) if rows else None
         for row in rows:
             shop.click(row, age=int(rng.integers(3)), unit=int(rng.integers(ALL_UNITS, 1)))
-    snapshot = Snapshot.of(shop.records, choice_sets=SETS)
+    snapshot = Snapshot.of(shop.records, choice_sets=sets)
     logps, told = replayed(shop.toy, snapshot, policy, 8)
     torch.testing.assert_close(logps, told, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("window", [4, 8])
+def test_rules_about_groups_are_kept_and_replay_wherever_windows_cut(window: int) -> None:
+    """Windows shorter than what is decided in them: some begin in the middle of a decision."""
+    policy = make("transformer", Slates())
+    shop = Shop(policy, window, RULED)
+    for turn in range(40):
+        shop.visit([turn % 4])
+        shop.click(turn % 4, age=turn % 3, unit=turn % 2)
+    for decision in shop.records:
+        if isinstance(decision, Decision):
+            choices = RULED[int(decision.subject[1:])]
+            for group in choices.groups:
+                held = sum(unit in group.units for unit in decision.units)
+                assert held >= group.least
+                assert group.most is None or held <= group.most
+    snapshot = Snapshot.of(shop.records, choice_sets=RULED)
+    logps, told = replayed(shop.toy, snapshot, policy, window)
+    assert len(told) == 80
+    torch.testing.assert_close(logps, told, rtol=0, atol=1e-9)
+    streams = shop.toy.encode(snapshot, shop.vocabulary)
+    for length in (3, 5):
+        batch = streams.batch(streams.chunks(length, np.random.default_rng(0)))
+        possible = batch.choices.mask(batch.mask)
+        assert bool(possible.gather(1, batch.units[batch.mask][:, None]).all())
+
+
+def test_what_cannot_be_had_is_said_before_anything_is_drawn() -> None:
+    vocabulary = Slates().vocabulary(Snapshot.of([]))
+    seen = ChoiceSet(seen=False, groups=(Group(units=LOW, least=1, name="require.0"),)).within(2)
+    with pytest.raises(NothingToChooseError, match=r"row 1: require.0: requires 1 of its units"):
+        as_choices([as_rule(seen, vocabulary)] * 2, [{0, 1}, {0, 1, 2}], 6)
 
 
 def test_a_decision_that_is_not_kept_changes_nothing() -> None:

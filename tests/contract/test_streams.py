@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -142,7 +143,21 @@ def possible(log: RandomLog, toy: Toy, chosen: Decision, position: int) -> set[s
                 units -= set(record.units) - {choices.end}
     if not choices.repeat:
         units -= set(chosen.units[:position])
+    for group in choices.groups:
+        held = sum(unit in group.units for unit in chosen.units[:position])
+        if group.most is not None and held >= group.most:
+            units -= set(group.units)
     return units
+
+
+def lowered(log: RandomLog, chosen: Decision, position: int, unit: str) -> float:
+    """Say in plain Python how much rules take off the logit of ``unit`` there."""
+    choices = next(c for c in log.sets if c.digest() == chosen.choices)
+    return sum(
+        group.penalty * sum(before in group.units for before in chosen.units[:position])
+        for group in choices.groups
+        if unit in group.units
+    )
 
 
 @toys
@@ -163,11 +178,15 @@ def test_what_was_possible_in_each_slot(toy: Toy, cut: str, seed: int, n: int, w
         return
     batch = streams.batch(windows)
     mask = batch.choices.mask()
+    given = batch.choices.apply(torch.zeros(batch.mask.numel(), len(toy.units)))
     for row, column, slot in slot_order(batch, windows):
         decision = decisions[int(batch.decisions[row, column])]
         expected = possible(log, toy, decision, int(streams.slots.position[slot]))
         found = mask[row * batch.mask.shape[1] + column] if mask is not None else [True] * 99
         assert {unit for unit, ok in zip(toy.units, found, strict=False) if ok} == expected
+        index, unit = int(batch.units[row, column]), toy.units[int(batch.units[row, column])]
+        off = lowered(log, decision, int(streams.slots.position[slot]), unit)
+        assert given[row * batch.mask.shape[1] + column, index] == pytest.approx(-off)
 
 
 @pytest.mark.parametrize("overruled", [False, True])

@@ -13,6 +13,7 @@ from heedful.checks import EXAMPLE_SCHEMA, check_policy, random_batch
 from heedful.checks.splice import after_start, cut
 from heedful.policy import (
     Choices,
+    Ensemble,
     EpsilonGreedy,
     Floor,
     Greedy,
@@ -67,6 +68,7 @@ MAKERS = {
     "greedy": lambda s: Greedy(table(s)),
     "epsilon-greedy": lambda s: EpsilonGreedy(table(s), share=0.3),
     "mask": lambda s: Mask(Floor(recurrent(s), share=0.1), forbidden=[1]),
+    "ensemble": lambda s: Ensemble([transformer(s), filled(recurrent(s), 1)]),
     "prior": lambda s: TransitionPrior(transformer(s), weight=0.5).fit(SEQUENCES),
     "floor, prior, temperature": lambda s: Floor(
         TransitionPrior(Temperature(recurrent(s), temperature=2.0)).fit(SEQUENCES), share=0.1
@@ -90,7 +92,7 @@ def test_a_table_over_contexts_keeps_its_promises() -> None:
     check_policy(policy, features=numbers)
 
 
-@pytest.mark.parametrize("name", ["transformer", "recurrent", "prior", "tabular"])
+@pytest.mark.parametrize("name", ["transformer", "recurrent", "ensemble", "prior", "tabular"])
 @settings(max_examples=25)
 @given(seed=st.integers(0, 1000), edges=st.lists(st.integers(0, 13), max_size=6), data=st.data())
 def test_any_split_of_the_events_into_steps(name: str, seed: int, edges: list[int], data) -> None:
@@ -113,7 +115,7 @@ def test_any_split_of_the_events_into_steps(name: str, seed: int, edges: list[in
     torch.testing.assert_close(logits, whole[order], rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["transformer", "recurrent", "prior", "tabular"])
+@pytest.mark.parametrize("name", ["transformer", "recurrent", "ensemble", "prior", "tabular"])
 def test_stacked_states_of_different_lengths(name: str) -> None:
     policy: Policy = MAKERS[name](EXAMPLE_SCHEMA).double()
     long = after_start(random_batch(EXAMPLE_SCHEMA, seed=1, rows=2, length=14).events)

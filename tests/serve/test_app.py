@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from heedful.config import Serve
+from heedful.record import Described, Description
 from heedful.serve import Keys, create_app
 from heedful.serve.guard import PUBLIC
 from heedful.serve.logs import JsonLines
@@ -58,6 +59,37 @@ def test_a_decision_and_an_answer_to_it(client, workspace):
     assert (answer.status_code, answer.json()["status"]) == (409, "conflict")
     decide(client)
     assert replay_error(workspace) < 1e-4
+
+
+def test_rules_about_groups_over_http(client, workspace):
+    facts = {"colour": ["red"]}
+    red = [
+        Description(of=Described.UNIT, name=f"item-{i}", facts=facts, given_at=0.0)
+        for i in range(12)
+    ]
+    workspace.log.describe(red)
+    choices = {"cap": {"colour": 1}, "require": [{"least": 1, "fact": "colour", "is": "red"}]}
+    units = decide(client, choices=choices)["units"]
+    assert sum(int(unit.removeprefix("item-")) < 12 for unit in units) == 1
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason", "message"),
+    [
+        ({"cap": [{"most": -1, "units": ["item-1"]}]}, "invalid", "cap.0.most: is -1"),
+        ({"cap": {"colour": 1}}, "invalid", "cap.0.fact: no unit is described by it"),
+        ({"cap": 3}, "invalid", "choices.cap."),
+        ({"require": [{"least": 9, "units": ["item-1"]}]}, "nothing_to_choose", "require.0: req"),
+        ({"require": [{"least": 1, "units": ["new"]}]}, "nothing_to_choose", "require.0: requires"),
+        ({"limit": []}, "invalid", "choices.limit"),
+    ],
+)
+def test_a_rule_that_cannot_be_kept_says_which(client, workspace, choices, reason, message):
+    answer = client.post("/v1/decisions", json={"user": "ada", "choices": choices})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["reason"]) == (422, reason)
+    assert error["message"].startswith(message)
+    assert not len(workspace.log.snapshot().decisions.seq)
 
 
 def test_an_array_of_decisions(client):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from heedful.contract import Stream
 from heedful.policy import Loaded, Vocabulary, load
-from heedful.record import ALL_UNITS, Kind
+from heedful.record import ALL_UNITS, Described, Description, Kind
 from heedful.serve import (
     DecisionAnswer,
     DecisionRequest,
@@ -20,12 +20,23 @@ from heedful.serve import (
     FeedbackRequest,
     Limits,
     Service,
+    ServiceError,
 )
 from heedful.serve.history import records
 from tests.serve.world import Shop, Workspace, add_version, load_exactly, replay_error
 
 Load = Callable[[Path], Loaded]
 
+SOME = ["item-4", "item-5", "item-6", "item-11", "item-17", "item-20"]
+COLOURS = [
+    Description(of=Described.UNIT, name=unit, facts={"colour": colours}, given_at=0.0)
+    for unit, colours in zip(Shop.units, 8 * [["red"], ["red", "blue"], ["green"]], strict=True)
+]
+RULES = {
+    "require": [[{"least": 1, "fact": "colour", "is": "blue"}], [{"least": 1, "units": SOME}]],
+    "cap": [{"colour": 1}, {"colour": 2}, [{"most": 1, "units": SOME}]],
+    "diversity": [{"colour": 2.5}, [{"weight": 0.5, "fact": "colour", "is": "red"}]],
+}
 USERS = ("ada", "bob", "eve", "zoë")
 
 
@@ -37,6 +48,7 @@ class Life:
         self.decided: list[tuple[str, DecisionAnswer]] = []
         self.said: list[FeedbackRequest] = []
         self.n_versions = 1
+        workspace.log.describe(COLOURS)
         self.service = self._start()
 
     def _start(self) -> Service:
@@ -51,6 +63,10 @@ class Life:
     def decide(self) -> None:
         requests = [self._request() for _ in range(self.random.randint(1, 5))]
         for request, answer in zip(requests, self.service.decide(requests), strict=True):
+            if isinstance(answer, ServiceError) and {"allowed", "require"} <= set(request.choices):
+                assert answer.reason == "nothing_to_choose"
+                assert str(answer).startswith("require.0")
+                continue
             assert isinstance(answer, DecisionAnswer), answer
             self.decided.append((request.user, answer))
 
@@ -60,6 +76,9 @@ class Life:
             choices["allowed"] = self.random.sample(Shop.units, 6)
         if self.random.random() < 0.3:
             choices["forbidden"] = ["item-3", "item-5"]
+        for rule, entries in RULES.items():
+            if self.random.random() < 0.25:
+                choices[rule] = self.random.choice(entries)
         return DecisionRequest(
             user=self.random.choice(USERS),
             context={"hour": self.random.randint(0, 23)} if self.random.random() < 0.5 else {},

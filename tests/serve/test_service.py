@@ -93,6 +93,63 @@ def test_choices_bind_and_unknown_ones_are_told(service):
     assert answer.unknown == ("new",)
 
 
+def test_rules_about_groups_are_kept_and_logged(workspace, service):
+    odd = [f"item-{i}" for i in range(1, 24, 2)]
+    choices = {
+        "require": [{"least": 2, "units": ["item-0", "item-2", "new"]}],
+        "cap": [{"most": 1, "units": odd}],
+        "diversity": [{"weight": 1.0, "units": ["item-4", "item-6"]}],
+    }
+    for _ in range(20):
+        answer = ask(service, choices=choices, length=4)
+        assert len({"item-0", "item-2"} & set(answer.units)) == 2
+        assert len(set(odd) & set(answer.units)) <= 1
+        assert answer.unknown == ("new",)
+    snapshot = workspace.log.snapshot()
+    assert len(snapshot.names.choice_sets) == 2, "stored once, beside the one that forbids nothing"
+    stored = snapshot.names.choice_sets[1]
+    assert stored.places == 4
+    assert {(g.least, g.most, g.penalty) for g in stored.groups} == {
+        (2, None, 0.0), (0, 1, 0.0), (0, None, 1.0)
+    }  # fmt: skip
+    assert replay_error(workspace) < 1e-4
+
+
+def test_a_cap_makes_a_slate_as_short_as_it_has_to_be(workspace, service):
+    answer = ask(service, length=4, choices={"cap": [{"most": 2, "units": list(Shop.units)}]})
+    assert len(answer.units) == 2
+    assert replay_error(workspace) < 1e-4
+
+
+def test_what_was_seen_cannot_be_required(service):
+    choices = {"fresh": True, "allowed": ["item-1", "item-2", "item-3"]}
+    assert len(ask(service, choices=choices, length=2).units) == 2
+    rule = {"require": [{"least": 2, "units": ["item-1", "item-2"]}]}
+    with pytest.raises(
+        ServiceError, match=r"require.0: requires 2 of its units, and \d can be"
+    ) as e:
+        ask(service, choices={**rule, "fresh": True}, length=3)
+    assert e.value.reason == "nothing_to_choose"
+
+
+def test_a_rule_of_the_house_comes_before_what_a_caller_requires(tmp_path):
+    def masked(folder):
+        loaded = load(folder)
+        return Loaded(Mask(loaded.policy, forbidden=[1]), loaded.vocabulary)
+
+    workspace = Workspace(tmp_path)
+    with workspace.serve(load=masked) as service:
+        rule = {"require": [{"least": 1, "units": ["item-1"]}]}
+        refused, kept = service.decide(
+            [DecisionRequest(user="ada", choices=rule), DecisionRequest(user="eve")]
+        )
+        assert isinstance(refused, ServiceError)
+        assert refused.reason == "nothing_to_choose"
+        assert isinstance(kept, DecisionAnswer)
+    assert len(workspace.log.snapshot().decisions.seq) == 1
+    workspace.close()
+
+
 def test_nothing_to_choose_fails_alone(service):
     poor = DecisionRequest(user="bob", choices={"allowed": ["new"]})
     first, refused, last = service.decide(

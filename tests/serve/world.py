@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from heedful.config import Serve
-from heedful.contract import Observed, Streams, encode
+from heedful.contract import Observed, Streams, encode, groups_of
 from heedful.policy import Channel, Loaded, Schema, Transformer, Vocabulary, load, replay, save
 from heedful.record import ChoiceSet, Context
 from heedful.serve import Limits, Service, with_floor
@@ -62,6 +62,7 @@ class Shop:
             allowed=None if allowed is None else tuple(allowed),  # type: ignore[arg-type]
             forbidden=tuple(forbidden),  # type: ignore[arg-type]
             seen=not request.get("fresh", False),
+            groups=groups_of(request),
         )
 
 

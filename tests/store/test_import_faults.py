@@ -65,6 +65,9 @@ def csv_file(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
         ("ann,tea,4,1,,nan\n", "at", "time", "nan"),
         ("ann,tea,4,1,,1e30\n", "at", "time", "1e30"),
         ("ann,tea,4,1,,2020-13-01\n", "at", "time", "2020-13-01"),
+        ("ann,tea,4,1,,9999-12-31\n", "at", "time", "9999-12-31"),
+        ("ann,tea,4,1,,0001-01-01\n", "at", "time", "0001-01-01"),
+        ("ann,tea,4,1,,-20\n", "at", "time", "-20"),
         ("ann,tea,4\n", "", "fields", "ann,tea,4"),
         ("ann,tea,4,1,,20,7\n", "", "fields", "ann,tea,4,1,,20,7"),
         ('ann,"te"a,4,1,,20\n', "", "syntax", ""),
@@ -74,6 +77,46 @@ def test_a_bad_cell_names_line_column_rule_value_and_hint(log, tmp_path, row, co
     (problem,) = refused(log, csv_file(tmp_path, GOOD, row, "bob,ice,,,,30\n"))
     assert (problem.line, problem.column, problem.rule, problem.value) == (3, column, rule, value)
     assert problem.hint
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "rule"),
+    [
+        (("0", "1"), "p", "bounds"),
+        (("-0.5", "1"), "p", "bounds"),
+        (("1.0000001", "1"), "p", "bounds"),
+        (("NaN", "1"), "p", "number"),
+        (("inf", "1"), "p", "number"),
+        (("1e-400", "1"), "p", "bounds"),
+        (("half", "1"), "p", "number"),
+        (("0.5", "-1"), "n", "bounds"),
+        (("0.5", "1e9"), "n", "bounds"),
+        (("0.5", "1.5"), "n", "number"),
+        (("0.5", "first"), "n", "number"),
+    ],
+)
+def test_impossible_probabilities_and_positions(log, tmp_path, cells, column, rule):
+    mapping = Mapping(subject="u", unit="i", time="t", propensity="p", position="n")
+    rows = ("ann,tea,1,1,0\n", f"ann,ice,2,{','.join(cells)}\n", "ann,milk,3,,\n")
+    (problem,) = refused(log, csv_file(tmp_path, *rows, header="u,i,t,p,n\n"), mapping)
+    assert (problem.line, problem.column, problem.rule) == (3, column, rule)
+    assert problem.value == cells[column == "n"]
+
+
+def test_a_context_that_the_log_cannot_keep(log, tmp_path):
+    mapping = Mapping(subject="u", unit="i", time="t", context=("a", "b"))
+    rows = (f"ann,tea,1,{'x' * 40_000},{'y' * 40_000}\n", "ann,te,2,\x00,\n")
+    first, second = refused(log, csv_file(tmp_path, *rows, header="u,i,t,a,b\n"), mapping)
+    assert (second.column, second.rule) == ("", "text")
+    assert "65536" in second.hint
+    assert (first.line, first.column, first.rule) == (3, "a", "text")
+
+
+def test_what_is_about_to_happen_is_a_matter_of_the_clock(log, tmp_path):
+    path = csv_file(tmp_path, "ann,tea,4,1,,200000\n")
+    with pytest.raises(ImportRefusedError, match="in the future"):
+        import_file(log, path, SHOP, key=KEY, now=100_000.0)
+    assert import_file(log, path, SHOP, key=KEY, now=120_000.0).added == 1  # zones differ
 
 
 def test_every_problem_of_a_row_is_named(log, tmp_path):

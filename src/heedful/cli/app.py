@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from heedful import __version__
-from heedful.cli import judging, learning, serving, showing
+from heedful.cli import judging, learning, recommending, serving, showing
 
 HELP = """\
 Policies that learn from the people they serve.
@@ -60,6 +60,7 @@ def command() -> typer.Typer:
     app.command("rollback")(judging.rollback)
     app.command("serve")(serving.serve)
     app.command("run")(learning.run)
+    app.command("recommend")(recommending.recommend)
     app.command("report")(judging.report)
     app.command("doctor")(serving.doctor)
     app.command("demo")(showing.demo)

@@ -59,7 +59,7 @@ def describe(
 
     of = Described.UNIT if rows is As.UNITS else Described.SUBJECT
     name, flag = (unit, "--unit") if rows is As.UNITS else (subject, "--subject")
-    facts = [tuple(_names(names)) for names in (numbers, categories, text)]
+    facts = [tuple(names_of(names)) for names in (numbers, categories, text)]
     if name is None and any(facts):
         raise typer.BadParameter(f"say with {flag} which column is the id")
     features = None
@@ -70,5 +70,6 @@ def describe(
     )
 
 
-def _names(flag: str | None) -> list[str]:
+def names_of(flag: str | None) -> list[str]:
+    """Return the names of columns in a flag, which has commas between them."""
     return [name.strip() for name in (flag or "").split(",") if name.strip()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heedful.cli.describing import Categories, Numbers, Rows, Texts, describe
+from heedful.cli.describing import Categories, Numbers, Rows, Texts, describe, names_of
 from heedful.cli.options import By, Epochs, Folder, Json, Rate, Seed, Settings, overrides, somebody
 from heedful.cli.outcome import BAD_DATA, outcome, say
 from heedful.cli.output import print_json, print_metrics, print_problems, print_words
@@ -31,7 +31,10 @@ def _column(meaning: str) -> Any:
 def import_file(
     workspace: Folder,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Plain or gzipped: .inter, .dat, .csv, .jsonl.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Plain or gzipped: .inter, .dat, .csv, .jsonl; .parquet."
+        ),
     ],
     subject: Annotated[str | None, _column("the person")] = None,
     unit: Annotated[str | None, _column("the item chosen")] = None,
@@ -41,6 +44,19 @@ def import_file(
     time: Annotated[str | None, _column("the event time")] = None,
     order: Annotated[str | None, _column("a running number")] = None,
     session: Annotated[str | None, _column("the session")] = None,
+    decision: Annotated[str | None, _column("what is alike in the rows of a slate")] = None,
+    position: Annotated[str | None, _column("the place in the slate")] = None,
+    propensity: Annotated[str | None, _column("the probability of the choice")] = None,
+    policy: Annotated[str | None, _column("who acted")] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Columns of what was known.")
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Each decision is a subject of its own.")
+    ] = False,
+    made_by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who acted, where no column says so.")
+    ] = None,
     rows: Rows = None,
     numbers: Numbers = None,
     categories: Categories = None,
@@ -55,14 +71,15 @@ def import_file(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Add a file of ratings, clicks or comments to the log; with --as, of items or people.
+    """Add a file of choices and answers to the log; with --as, of items or people.
 
-    The MovieLens formats are recognised; for other files name the columns, here or under [import]
-    in heedful.toml. A file is imported whole or not at all, and a second time adds nothing.
+    The formats of MovieLens and Open Bandit are recognised; for other files name the columns, here
+    or under [import] in heedful.toml. A file is imported whole or not at all, and a second time
+    adds nothing.
     """
     if rows is None and (numbers or categories or text):
         raise typer.BadParameter("--numbers, --categories and --text belong to --as")
-    columns = {
+    columns: dict[str, object] = {
         "import__subject": subject,
         "import__unit": unit,
         "import__rating": rating,
@@ -71,6 +88,13 @@ def import_file(
         "import__time": time,
         "import__order": order,
         "import__session": session,
+        "import__decision": decision,
+        "import__position": position,
+        "import__propensity": propensity,
+        "import__policy": policy,
+        "import__context": names_of(context) or None,
+        "import__anonymous": anonymous or None,
+        "import__made_by": made_by,
     }
     with outcome(interrupted="stopped; nothing was added"):
         from heedful.workspace import Workspace

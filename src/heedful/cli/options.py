@@ -35,7 +35,7 @@ Rate: TypeAlias = Annotated[
 ]
 
 
-def overrides(settings: Iterable[str] | None, **flags: str | None) -> dict[str, object]:
+def overrides(settings: Iterable[str] | None, **flags: object) -> dict[str, object]:
     """Return what ``--set`` and the flags say, by ``section.key``; a flag of its own wins.
 
     Args:

@@ -46,6 +46,16 @@ class Import(Section):
     time: str = key("", "column of the event time: seconds, milliseconds or ISO 8601")
     order: str = key("", "column of a running number, where there are no times")
     session: str = key("", "column of the session; empty: one stream per person")
+    decision: str = key("", "column that is alike in rows chosen together, as one slate")
+    position: str = key("", "column of the place in the slate, from 0 or 1")
+    propensity: str = key("", "column of the probability of the choice, given those before it")
+    policy: str = key("", "column of who acted")
+    context: list[str] = key([], "columns of what was known when it was chosen")
+    anonymous: bool = key(False, "nobody is named: each decision is a subject of its own")
+    made_by: str = key("", "who acted, where no column says so", max_length=193)
+    bot_rate: float = key(
+        0.0, "faster for ten minutes is no person; 0: off", unit="decisions a minute", ge=0, le=1e6
+    )
     rating_min: float | None = key(None, "lowest rating, lower ones are bad rows", ge=-1e6, le=1e6)
     rating_max: float | None = key(None, "highest rating, higher ones are bad", ge=-1e6, le=1e6)
 
@@ -53,7 +63,9 @@ class Import(Section):
     def _consistent(self) -> Self:
         if self.time and self.order:
             raise ValueError("rows are sequenced by time or by order: name one of the two columns")
-        if bool(self.subject) != bool(self.unit):
+        if self.subject and self.anonymous:
+            raise ValueError("rows name their subject or are anonymous: say one of the two")
+        if bool(self.subject or self.anonymous) != bool(self.unit):
             raise ValueError("name both the subject and the unit column, or neither")
         low, high = self.rating_min, self.rating_max
         if low is not None and high is not None and low >= high:
@@ -66,7 +78,12 @@ class Policy(Section):
 
     kind: str = key("recurrent", 'the network: "recurrent", "transformer"', pattern=NAME)
     width: int = key(64, "size of a hidden vector", unit="numbers", ge=1, le=16_384)
-    layers: int = key(1, "blocks on top of each other", ge=1, le=256)
+    members: list[str] = key(
+        [], "an ensemble: the networks whose probabilities are averaged; empty: one of kind"
+    )
+    layers: int = key(
+        0, "blocks on top of each other; 0: as suits the network, 2 or, recurrent, 1", ge=0, le=256
+    )
     heads: int = key(2, "attention heads; they divide the width", ge=1, le=256)
     dropout: float = key(0.4, "share of hidden numbers dropped in training", ge=0, lt=1)
     id_dropout: float = key(
@@ -107,6 +124,9 @@ class Pretrain(Section):
         0.1, "share of feedback hidden in training, so that unknown is at home", ge=0, le=1
     )
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    reward_weight: float = key(
+        0.0, "how far units count by their reward; 0: all alike, 1: in proportion", ge=0, le=1
+    )
     validation: bool = key(True, "hold units out: to choose the best epoch, and for the test")
     split: Literal["leave-one-out", "time"] = key(
         "leave-one-out", "what is held out: each subject's last two units, or the latest of all"
@@ -248,7 +268,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.pretrain.bidirectional and self.policy.kind == "recurrent":
+        kinds = self.policy.members or [self.policy.kind]
+        if self.pretrain.bidirectional and "recurrent" in kinds:
             raise ValueError(
                 "pretrain.bidirectional needs a network that can read from right to left: set "
                 'policy.kind = "transformer" with it'

@@ -4,17 +4,20 @@ from heedful.contract.description import described, portraits, schema_of, unit_f
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
 from heedful.contract.environment import Environment
+from heedful.contract.rules import Categories, Rulebook, groups_of, units_named
 from heedful.contract.session import Prepared, Session, as_choices, decide
 from heedful.contract.stream import Stream
 from heedful.contract.streams import Rule, SlotColumns, Streams, Window, window_start
 
 __all__ = [
+    "Categories",
     "Domain",
     "Environment",
     "Observed",
     "Prepared",
     "Reader",
     "Rule",
+    "Rulebook",
     "Session",
     "SlotColumns",
     "Stream",
@@ -25,8 +28,10 @@ __all__ = [
     "decide",
     "described",
     "encode",
+    "groups_of",
     "portraits",
     "schema_of",
     "unit_features",
+    "units_named",
     "window_start",
 ]

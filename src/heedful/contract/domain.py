@@ -84,7 +84,11 @@ class Domain(Reader, Protocol):
         ...
 
     def choices(self, request: Mapping[str, object]) -> ChoiceSet:
-        """Return what is possible in a decision that was asked for with ``request``."""
+        """Return what is possible in a decision that was asked for with ``request``.
+
+        A domain whose callers may give rules about groups of units reads them with
+        ``groups=groups_of(request)``; see :mod:`heedful.contract.rules`.
+        """
         ...
 
     def environment(self, n: int, seed: int, options: Mapping[str, Any]) -> Environment | None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from heedful.contract.description import portraits, schema_of, subject_numbers
 from heedful.contract.domain import Reader
 from heedful.contract.streams import EventColumns, Floats, Ints, Rule, SlotColumns, Streams
-from heedful.policy import EventKind, Vocabulary
+from heedful.policy import EventKind, Quota, Quotas, Vocabulary
 from heedful.record import ALL_UNITS, ChoiceSet, Kind
 from heedful.store.columns import Texts
 from heedful.store.snapshot import Snapshot
@@ -67,18 +67,33 @@ def encode(
 
 
 def as_rule(choices: ChoiceSet, vocabulary: Vocabulary) -> Rule:
-    """Return ``choices`` in the numbers of ``vocabulary``; unknown units drop out."""
+    """Return ``choices`` in the numbers of ``vocabulary``; unknown units drop out.
+
+    Raises:
+        ValueError: units are required of a decision of no stated length.
+    """
 
     def known(units: tuple[str, ...]) -> Ints:
         found = vocabulary.indexes(units).astype(np.int64)
         return np.unique(found[found >= 0])
 
+    end = -1 if choices.end is None else int(vocabulary.indexes([choices.end])[0])
+    quotas = [
+        Quota(known(group.units), group.least, group.most, group.penalty, group.name)
+        for group in choices.groups
+        if group.binds and group.most != 0
+    ]
     return Rule(
         allowed=None if choices.allowed is None else known(choices.allowed),
-        forbidden=known(choices.forbidden),
+        forbidden=known(choices.out),
         seen=choices.seen,
         repeat=choices.repeat,
-        end=-1 if choices.end is None else int(vocabulary.indexes([choices.end])[0]),
+        end=end,
+        quotas=Quotas(
+            quotas, len(vocabulary), places=choices.places, repeat=choices.repeat, end=end
+        )
+        if quotas
+        else None,
     )
 
 

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from heedful.contract.stream import Stream, pad
 from heedful.contract.streams import Rule
-from heedful.policy import Acts, Choices, Policy, State, sample
+from heedful.policy import Acts, Choices, NothingToChooseError, Policy, State, Tally, sample
+from heedful.policy.choices import bounds_of
 from heedful.record import Context, Decision
 
 
@@ -62,7 +64,7 @@ def decide(
     sessions: Sequence[Session],
     contexts: Sequence[Context],
     rules: Sequence[Rule],
-    rng: torch.Generator,
+    rng: torch.Generator | None,
     *,
     length: int,
     window: int,
@@ -75,18 +77,19 @@ def decide(
         sessions: B different subjects.
         contexts: what is known now of each.
         rules: what is possible for each.
-        rng: randomness of the draw.
+        rng: randomness of the draw; ``None`` takes the likeliest unit at every place.
         length: K, the longest decision.
         window: events a stream is long; even.
         now: the moment of asking, seconds since the epoch; the decisions' ``made_at``.
     """
     states: list[State] = []
     pending, firsts = [], []
+    fresh = policy.start(1)
     for session, context in zip(sessions, contexts, strict=True):
         first = session.stream.start(window)
         state = session.state if session.first == first else None
         keep = state is not None
-        states.append(policy.start(1) if state is None else state)
+        states.append(fresh if state is None else state)
         pending.append(
             [
                 *session.stream.since(session.read if keep else first),
@@ -110,6 +113,7 @@ def as_choices(
 
     Raises:
         ValueError: decisions that end in different ways cannot be drawn together.
+        NothingToChooseError: what some rule requires cannot be had.
     """
     ends = {rule.end for rule in rules}
     if len(ends) > 1:
@@ -122,6 +126,7 @@ def as_choices(
         forbidden += [(row, int(unit), 0, 1) for unit in rule.forbidden]
         if not rule.seen:
             forbidden += [(row, unit, 0, 1) for unit in sorted(seen[row] - {rule.end})]
+    tallies = _tallies(rules, seen, size)
     restricted = torch.tensor([[rule.allowed is not None] for rule in rules])
     return Choices(
         size=size,
@@ -132,4 +137,25 @@ def as_choices(
         repeat=torch.tensor([rule.repeat for rule in rules]),
         end=ends.pop(),
         now=torch.full((len(rules), 1), now, dtype=torch.float64),
+        bounds=None if tallies is None else bounds_of(tallies),
+        tallies=tallies,
     )
+
+
+def _tallies(
+    rules: Sequence[Rule], seen: Sequence[set[int]], size: int
+) -> tuple[Tally | None, ...] | None:
+    """Begin decisions whose rules speak of groups; ``None`` where no rule does."""
+    if all(rule.quotas is None for rule in rules):
+        return None
+    tallies: list[Tally | None] = []
+    for row, rule in enumerate(rules):
+        if rule.quotas is None:
+            tallies.append(None)
+            continue
+        possible = rule.possible(size, np.fromiter(seen[row], np.int64))
+        plan = rule.quotas.plan(possible)
+        if plan is None:
+            raise NothingToChooseError(f"row {row}: {rule.quotas.refusal(possible)}")
+        tallies.append(rule.quotas.start(plan))
+    return tuple(tallies)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from heedful.policy import Batch, Choices, EventKind, Events, Schema
+from heedful.policy import Batch, Bounds, Choices, EventKind, Events, Quotas, Schema, Tally
 
 ANY = -2
 """Stands where every unit of earlier decisions may be chosen again."""
@@ -42,6 +42,7 @@ class Rule:
         seen: whether units of the subject's earlier decisions may be chosen; the end unit may.
         repeat: whether a unit may stand twice in the decision.
         end: index of the unit that closes it, or -1.
+        quotas: what a decision may hold of groups of units, ``None`` where nothing is said.
     """
 
     allowed: Ints | None
@@ -49,6 +50,40 @@ class Rule:
     seen: bool
     repeat: bool
     end: int
+    quotas: Quotas | None = None
+
+    def possible(self, size: int, seen: Ints) -> npt.NDArray[np.bool_]:
+        """Return which units may be chosen when a decision begins, bool [V].
+
+        Args:
+            size: V.
+            seen: what the subject had in earlier decisions.
+        """
+        found = np.full(size, self.allowed is None)
+        if self.allowed is not None:
+            found[self.allowed] = True
+        if not self.seen:
+            found[seen[seen != self.end]] = False
+        found[self.forbidden] = False
+        return found
+
+    def n_possible(self, size: int, seen: Collection[int]) -> int:
+        """Return how many units may be chosen when a decision begins; see :meth:`possible`."""
+        seen = () if self.seen else seen
+        if self.allowed is None and not len(self.forbidden):
+            return size - len(seen)
+        out = set(self.forbidden.tolist()).union(seen)
+        return size - len(out) if self.allowed is None else len(set(self.allowed.tolist()) - out)
+
+    def within(self, places: int) -> Rule:
+        """Return the same for a decision of at most ``places`` units."""
+        return self if self.quotas is None else replace(self, quotas=self.quotas.within(places))
+
+    def refusal(self, size: int, seen: Collection[int]) -> str | None:
+        """Say why no decision keeps what is said of groups, ``None`` if one does."""
+        if self.quotas is None:
+            return None
+        return self.quotas.refusal(self.possible(size, np.fromiter(seen, np.int64)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -311,6 +346,7 @@ class Streams:
             allowed=_stack(lines.allowed),
             forbidden=_stack(lines.forbidden),
             restricted=torch.from_numpy(restricted) if lines.restricted else None,
+            bounds=Bounds.of(lines.tallies) if lines.tallies else None,
             now=torch.from_numpy(np.where(plan.mask, self._slot(plan, self.asked_at), np.nan)),
         )
 
@@ -326,11 +362,58 @@ class Streams:
         spared = [ANY if (r.seen if seen is None else seen) else r.end for r in rules]
         if any(unit != ANY for unit in spared):
             self._forbid_seen(row, window, column, np.array(spared), lines)
-        for code in np.unique(rule):
+        codes = np.unique(rule)
+        for code in codes:
             if self.rules[code].allowed is None and not len(self.rules[code].forbidden):
                 continue
             for slot in np.flatnonzero(rule == code):
                 lines.restrict(row, int(column[slot]), self.rules[code])
+        if any(self.rules[code].quotas is not None for code in codes):
+            self._count(row, window, column, seen, lines)
+
+    def _count(
+        self, row: int, window: Window, column: Ints, seen: bool | None, lines: _Lines
+    ) -> None:
+        """Say how far each decision with rules about groups had come at each of its slots."""
+        low, high = window.slots.start, window.slots.stop
+        begun = self._begun(window)
+        decision = self.slots.decision[begun:high]
+        edges = np.flatnonzero(np.diff(decision, prepend=-1)) + begun
+        for first, stop in zip(edges.tolist(), [*edges[1:].tolist(), high], strict=True):
+            tally = self._tally(window.stream, first, seen)
+            if tally is None:
+                continue
+            drawn = 0
+            for slot in range(first, stop):
+                for _ in range(drawn, int(self.slots.position[slot])):
+                    tally = tally.after(-1)  # a unit that the vocabulary does not know
+                if slot >= low:
+                    lines.tallies.append((row, int(column[slot - low]), tally))
+                tally = tally.after(int(self.slots.unit[slot]))
+                drawn = int(self.slots.position[slot]) + 1
+
+    def _tally(self, stream: int, slot: int, seen: bool | None) -> Tally | None:
+        """Return the tally at the beginning of the decision of ``slot``."""
+        rule = self.rules[self.slots.rule[slot]]
+        quotas: Quotas | None = rule.quotas
+        if quotas is None:
+            return None
+        if not quotas.requires:
+            return quotas.start(())
+        if seen is not None:
+            rule = replace(rule, seen=seen)
+        base = int(self.offsets[stream])
+        shown = slice(base, base + int(self.slots.start[slot]))
+        unit = self.events.unit[shown][self.events.kind[shown] == EventKind.UNIT]
+        possible = rule.possible(self.schema.size, unit[unit >= 0].astype(np.int64))
+        # Where another vocabulary, or what counts as seen, rules out all ways: nothing is required.
+        return quotas.start(quotas.plan(possible) or ())
+
+    def _begun(self, window: Window) -> int:
+        """Return the first slot of the window's first decision, which may lie before it."""
+        low = window.slots.start
+        begun = int(self.slot_offsets[window.stream])
+        return begun + int(np.searchsorted(self.slots.event[begun:low], self.slots.start[low]))
 
     def _forbid_drawn(
         self, row: int, window: Window, column: Ints, after: Ints, lines: _Lines
@@ -340,8 +423,7 @@ class Streams:
         The first decision of a row may have begun before the row.
         """
         low, high = window.slots.start, window.slots.stop
-        begun = int(self.slot_offsets[window.stream])
-        begun += int(np.searchsorted(self.slots.event[begun:low], self.slots.start[low]))
+        begun = self._begun(window)
         head = low - begun
         first = np.concatenate([np.zeros(head, np.int64), column + 1])
         after = np.concatenate([np.full(head, after[0]), after])
@@ -428,6 +510,7 @@ class _Lines:
         self.allowed: list[Ints] = []
         self.forbidden: list[Ints] = []
         self.restricted: list[tuple[int, int]] = []
+        self.tallies: list[tuple[int, int, Tally]] = []
 
     def forbid(self, row: int, unit: Ints, first: Ints, after: Ints) -> None:
         self.forbidden.append(np.stack([np.full(len(unit), row), unit, first, after], axis=1))

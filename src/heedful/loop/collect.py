@@ -119,7 +119,8 @@ class Collector:
     ) -> list[Decision]:
         players = [self._players[i] for i in acting]
         contexts = [self._domain.context(self._observation[i]) for i in acting]
-        choices = [self._domain.choices(context) for context in contexts]
+        longest = self._domain.length
+        choices = [self._domain.choices(context).within(longest) for context in contexts]
         sets.update((choice.digest(), choice) for choice in choices)
         prepared = decide(
             policy,
@@ -127,7 +128,7 @@ class Collector:
             contexts,
             [as_rule(choice, self._vocabulary) for choice in choices],
             self._rng,
-            length=self._domain.length,
+            length=longest,
             window=self._window,
             now=self._clock,
         )

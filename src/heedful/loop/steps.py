@@ -32,6 +32,7 @@ from heedful.loop.range_test import RangeTest, range_test
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
 from heedful.policy import (
+    Ensemble,
     Floor,
     Policy,
     Popularity,
@@ -43,6 +44,7 @@ from heedful.policy import (
     maker,
     save,
 )
+from heedful.record import Kind
 from heedful.reward import Earned, earn, from_config
 from heedful.store.log import Log
 from heedful.store.registry import (
@@ -57,6 +59,8 @@ from heedful.store.snapshot import Snapshot
 
 PRIOR_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 PRIOR_DEPTHS = (10, 20)
+MEMBER_SEEDS = 1 << 16
+"""How far the seeds of an ensemble's members lie apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +137,33 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
     config = bench.config
     made = _ready(bench, parent)
     network, streams, weights = made.network, made.streams, made.weights
-    run = _run(bench, "pretrain", made.snapshot, parent=parent)
-    try:
-        metrics = pretrain(
-            network,
-            streams,
-            config.pretrain,
-            run,
-            train=weights,
-            validation=made.validation,
-            window=config.policy.window,
-            seed=config.workspace.seed,
-            seen=repeats(bench),
-        )
-    finally:
-        run.close()
+    validation = made.validation
+    metrics: dict[str, float] = {}
+    runs = []
+    for number, member in enumerate(members_of(network)):
+        run = _run(bench, "pretrain", made.snapshot, parent=parent, member=number)
+        runs.append(run)
+        try:
+            metrics = pretrain(
+                member,
+                streams,
+                config.pretrain,
+                run,
+                train=weights,
+                validation=validation,
+                window=config.policy.window,
+                seed=config.workspace.seed + number * MEMBER_SEEDS,
+                seen=repeats(bench),
+            )
+        finally:
+            run.close()
     policy = network
     if config.policy.prior:
-        policy, chosen = with_prior(network, streams, weights, made.validation, bench)
+        policy, chosen = with_prior(network, streams, weights, validation, bench)
         metrics |= chosen
+    elif len(runs) > 1 and len(validation):
+        window, seen = config.policy.window, repeats(bench)
+        metrics["ndcg@10"] = held_out_ndcg(policy, streams, validation, window=window, seen=seen)
     version = _register(
         bench,
         policy,
@@ -161,7 +173,8 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
         metrics=metrics | made.counts,
         parent=parent,
     )
-    run.finish()
+    for run in runs:
+        run.finish()
     return version
 
 
@@ -182,7 +195,7 @@ def rates_tried(bench: Bench, parent: Version | None = None) -> tuple[RangeTest,
     try:
         run.resume()  # it takes seconds, so it begins anew
         found = range_test(
-            made.network,
+            members_of(made.network)[0],
             made.streams,
             config.pretrain,
             run,
@@ -219,6 +232,7 @@ def _ready(bench: Bench, parent: Version | None) -> _Ready:
     streams = bench.encode(snapshot, vocabulary)
     split = split_of(config.pretrain, streams, snapshot)
     weights = chosen_by_people(streams) * split.train
+    weights *= by_reward(streams, config.pretrain.reward_weight)
     learned = np.unique(streams.slots.unit[weights > 0])
     counts = start.describe(
         [network], vocabulary, snapshot, learned, dropout=config.policy.id_dropout
@@ -298,26 +312,49 @@ def learned_until(bench: Bench, version: Version) -> int:
 
 
 def network_of(config: Config, schema: Schema) -> Policy:
-    """Return a fresh network of the form ``[policy]`` asks for."""
+    """Return a fresh network, or an ensemble of them, of the form ``[policy]`` asks for."""
+    members = [_network(config, schema, kind) for kind in config.policy.members]
+    return Ensemble(members) if members else _network(config, schema, config.policy.kind)
+
+
+def _network(config: Config, schema: Schema, kind: str) -> Policy:
     section = config.policy
-    options: dict[str, object] = {
-        "width": section.width,
-        "layers": section.layers,
-        "dropout": section.dropout,
-    }
-    if section.kind == "transformer":
+    options: dict[str, object] = {"width": section.width, "dropout": section.dropout}
+    if section.layers:
+        options["layers"] = section.layers
+    if kind == "transformer":
         options["heads"] = section.heads
-    return cast(Policy, maker(section.kind)(schema, **options))
+    return cast(Policy, maker(kind)(schema, **options))
+
+
+def members_of(network: Policy) -> list[Policy]:
+    """Return the networks that are trained one after the other: an ensemble's, or it alone."""
+    if not isinstance(network, Ensemble):
+        return [network]
+    return [cast(Policy, member) for member in network.members]
 
 
 def chosen_by_people(streams: Streams) -> np.ndarray:
     """Return weights [U]: 1 for units people chose themselves, or liked when they were shown.
 
-    History without probabilities is people's own doing. What a policy of ours showed and nobody
-    answered is not imitated: pre-training on it would clone the log.
+    History without probabilities is people's own doing, unless it says that a unit was shown and
+    not clicked. What a policy showed, ours or one whose probabilities were imported, and nobody
+    liked is not imitated: pre-training on it would clone the log.
     """
     own = np.isnan(streams.slots.behaviour_logp)
+    kinds = [channel.kind for channel in streams.schema.channels]
+    for number in (n for n, kind in enumerate(kinds) if kind == Kind.CLICK):
+        own &= streams.slots.feedback[:, number] != 0  # an explicit no; silence is NaN
     return (own | (streams.slots.reward > 0)).astype(np.float64)
+
+
+def by_reward(streams: Streams, share: float) -> np.ndarray:
+    """Return weights [U]: (1 - share) + share * reward, the reward cut off to [0, 1].
+
+    The likelihood of what people chose, weighted by how they liked it: reward-weighted regression
+    (Peters & Schaal, ICML 2007, equation 8) with the log as its only rollout.
+    """
+    return np.asarray(1.0 - share + share * np.clip(streams.slots.reward, 0.0, 1.0))
 
 
 def weighted(streams: Streams, weight: np.ndarray) -> Streams:
@@ -389,13 +426,16 @@ def _validation(streams: Streams, split: Split, weights: np.ndarray, *, seen: bo
     return slots if seen else fresh_targets(streams, slots)
 
 
-def _run(bench: Bench, step: str, snapshot: Snapshot, *, parent: Version | None) -> Run:
+def _run(
+    bench: Bench, step: str, snapshot: Snapshot, *, parent: Version | None, member: int = 0
+) -> Run:
     inputs = {
         "step": step,
         "snapshot": {"watermark": snapshot.watermark, "digest": snapshot.digest()},
         "configuration": bench.config.canonical(),
         "parent": None if parent is None else parent.name,
         "code": current_code().digest,
+        "member": member,
     }
     return Run.open(bench.runs, inputs, bench.reporter(step))
 

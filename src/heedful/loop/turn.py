@@ -16,6 +16,8 @@ import numpy as np
 from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.steps import Bench
+from heedful.record import Kind
+from heedful.reward import said
 from heedful.store.registry import Version
 
 Action = Literal[
@@ -121,5 +123,5 @@ def rewarded(bench: Bench, *, after: int) -> bool:
 def chosen(bench: Bench) -> bool:
     """Say whether the log holds units that people chose themselves, or liked."""
     snapshot = bench.log.snapshot()
-    own = np.isnan(snapshot.decisions.logps)
+    own = np.isnan(snapshot.decisions.logps) & (said(snapshot, Kind.CLICK) != 0)
     return bool(np.any(own | (bench.earned(snapshot).units > 0)))

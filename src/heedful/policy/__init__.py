@@ -12,11 +12,13 @@ from heedful.policy.batch import (
     scatter,
 )
 from heedful.policy.choices import Choices
+from heedful.policy.ensemble import Ensemble
 from heedful.policy.features import Facts, FeatureEncoder, Gaps
 from heedful.policy.folder import Loaded, PolicyFolderError, build, clone, load, maker, save
 from heedful.policy.growth import grow
 from heedful.policy.prior import TransitionPrior
 from heedful.policy.protocol import Policy, State
+from heedful.policy.quotas import Bounds, Quota, Quotas, Tally
 from heedful.policy.recurrent import Recurrent
 from heedful.policy.sampling import Acts, NothingToChooseError, draw, replay, sample
 from heedful.policy.tabular import TabularQ
@@ -35,8 +37,10 @@ from heedful.policy.wrappers import (
 __all__ = [
     "Acts",
     "Batch",
+    "Bounds",
     "Channel",
     "Choices",
+    "Ensemble",
     "EpsilonGreedy",
     "EventKind",
     "Events",
@@ -53,10 +57,13 @@ __all__ = [
     "Policy",
     "PolicyFolderError",
     "Popularity",
+    "Quota",
+    "Quotas",
     "Recurrent",
     "Schema",
     "State",
     "TabularQ",
+    "Tally",
     "Temperature",
     "TopP",
     "Transformer",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from heedful.policy.quotas import Bounds, Tally
 
 IMPOSSIBLE = float("-inf")
 
@@ -32,6 +35,9 @@ class Choices:
             <heedful.policy.Events>`; NaN unknown, ``None`` where none is known. It is known before
             the unit is chosen, so a policy may use it; what happened since the last event does not
             enter any other way.
+        bounds: what rules about groups of units rule out or lower, ``None`` without such rules.
+        tallies: how far each row's decision has come with its rules: used when sampling, as
+            ``repeat`` is.
     """
 
     size: int
@@ -42,11 +48,13 @@ class Choices:
     repeat: Tensor | None = None
     end: int = -1
     now: Tensor | None = None
+    bounds: Bounds | None = None
+    tallies: tuple[Tally | None, ...] | None = None
 
     @property
     def unrestricted(self) -> bool:
-        """Whether every unit is possible in every slot."""
-        return self.restricted is None and not len(self.forbidden)
+        """Whether every unit is possible in every slot, and no logit is lowered."""
+        return self.restricted is None and not len(self.forbidden) and self.bounds is None
 
     def mask(self, slots: Tensor | None = None) -> Tensor | None:
         """Return which units are possible, bool [N, V], or ``None`` where all of them are.
@@ -56,25 +64,62 @@ class Choices:
         """
         if self.unrestricted:
             return None
-        n_rows, n_slots = self.shape
-        device = self.forbidden.device
-        if slots is None:
-            slots = torch.ones(n_rows, n_slots, dtype=torch.bool, device=device)
-        line_of = torch.cumsum(slots.flatten(), 0).sub_(1).masked_fill_(~slots.flatten(), -1)
-        possible = torch.ones(int(slots.sum()), self.size, dtype=torch.bool, device=device)
+        slots, line_of = self._lines(slots)
+        n_slots = self.shape[1]
+        possible = torch.ones(int(slots.sum()), self.size, dtype=torch.bool, device=slots.device)
         if self.restricted is not None:
             possible[self.restricted[slots]] = False
             _fill(possible, self.allowed, line_of, n_slots, value=True)
         _fill(possible, self.forbidden, line_of, n_slots, value=False)
+        if self.bounds is not None:
+            self.bounds.bar(possible, line_of, n_slots)
         return possible
 
     def apply(self, logits: Tensor, slots: Tensor | None = None) -> Tensor:
-        """Return ``logits`` [N, V] with minus infinity where a unit is impossible."""
+        """Return ``logits`` [N, V], lowered as rules say, minus infinity where impossible."""
         possible = self.mask(slots)
-        return logits if possible is None else logits.masked_fill(~possible, IMPOSSIBLE)
+        if possible is None:
+            return logits
+        if self.bounds is not None:
+            logits = self.bounds.lower(logits, self._lines(slots)[1], self.shape[1])
+        return logits.masked_fill(~possible, IMPOSSIBLE)
 
     def without(self, units: Tensor) -> Choices:
         """Return these choices after each row drew ``units`` [B] (-1: nothing), for a sampler."""
+        choices = self._without(units)
+        if self.tallies is None:
+            return choices
+        tallies = tuple(
+            tally.after(unit) if tally is not None and unit >= 0 else tally
+            for tally, unit in zip(self.tallies, units.tolist(), strict=True)
+        )
+        return replace(choices, tallies=tallies, bounds=bounds_of(tallies))
+
+    def opened(self, rows: Tensor) -> Choices:
+        """Return these choices with nothing ruled out in the rows marked in ``rows``, bool [B]."""
+        where = torch.arange(len(rows)).masked_fill(rows, -1)
+        return replace(
+            self,
+            allowed=_renumber(self.allowed, where),
+            forbidden=_renumber(self.forbidden, where),
+            restricted=None if self.restricted is None else self.restricted & ~rows[:, None],
+            bounds=None if self.bounds is None else self.bounds.keep(where),
+            tallies=None
+            if self.tallies is None
+            else tuple(
+                None if out else tally
+                for tally, out in zip(self.tallies, rows.tolist(), strict=True)
+            ),
+        )
+
+    def _lines(self, slots: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the slots that are wanted, and the number of each among them, [B * T], or -1."""
+        if slots is None:
+            slots = torch.ones(self.shape, dtype=torch.bool, device=self.forbidden.device)
+        wanted = slots.flatten()
+        return slots, torch.cumsum(wanted, 0).sub_(1).masked_fill_(~wanted, -1)
+
+    def _without(self, units: Tensor) -> Choices:
         drawn = units >= 0
         if self.repeat is not None:
             drawn = drawn & ~self.repeat
@@ -97,6 +142,10 @@ class Choices:
             restricted=None if self.restricted is None else self.restricted[rows],
             repeat=None if self.repeat is None else self.repeat[rows],
             now=None if self.now is None else self.now[rows],
+            bounds=None if self.bounds is None else self.bounds.keep(where),
+            tallies=None
+            if self.tallies is None
+            else tuple(self.tallies[row] for row in rows.tolist()),
         )
 
     def to(self, device: torch.device) -> Choices:
@@ -108,12 +157,18 @@ class Choices:
             restricted=None if self.restricted is None else self.restricted.to(device),
             repeat=None if self.repeat is None else self.repeat.to(device),
             now=None if self.now is None else self.now.to(device),
+            bounds=None if self.bounds is None else self.bounds.to(device),
         )
 
     @classmethod
     def everything(cls, size: int, rows: int, slots: int = 1) -> Choices:
         """Return choices that forbid nothing."""
         return cls(size=size, shape=(rows, slots))
+
+
+def bounds_of(tallies: Sequence[Tally | None]) -> Bounds:
+    """Return what a sampler's tallies, one a row, say of the next unit."""
+    return Bounds.of((row, 0, tally) for row, tally in enumerate(tallies) if tally is not None)
 
 
 def _renumber(lines: Tensor, where: Tensor) -> Tensor:

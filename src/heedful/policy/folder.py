@@ -84,6 +84,8 @@ def build(spec: dict[str, Any]) -> Policy:
         options["schema"] = Schema.from_dict(options["schema"])
     if "inner" in options:
         options["inner"] = build(options["inner"])
+    if "members" in options:
+        options["members"] = [build(member) for member in options["members"]]
     return cast(Policy, maker(kind)(**options))
 
 

@@ -24,6 +24,7 @@ from heedful.policy.batch import (
 from heedful.policy.choices import Choices
 from heedful.policy.growth import enlarged
 from heedful.policy.likelihood import log_likelihood
+from heedful.policy.timing import TimeGaps, last_known, since_last
 from heedful.policy.units import DescribedUnits, units_table
 
 DECAYS = (1.0, 0.97)
@@ -31,7 +32,7 @@ UNANSWERED = 0.0
 
 
 class EventEmbedding(nn.Module):
-    """Reads one event as the sum of what it is, what it speaks of and what was answered."""
+    """Reads an event as the sum of what it is, what it speaks of, what was answered, and when."""
 
     def __init__(self, schema: Schema, width: int) -> None:
         """Make tables for ``schema``; the unit table is also the output layer (tied weights)."""
@@ -42,11 +43,12 @@ class EventEmbedding(nn.Module):
         self.channel = nn.Embedding(n_channels, width)
         self.value = nn.Embedding(n_channels, width)
         self.features = nn.Linear(schema.features, width, bias=False) if schema.features else None
+        self.gap = TimeGaps(width)
         for table in (self.kind, self.unit, self.channel, self.value):
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, events: Events) -> Tensor:
-        """Return [B, L, D]."""
+    def forward(self, events: Events, gaps: Tensor) -> Tensor:
+        """Return [B, L, D]; ``gaps`` [B, L] are the seconds since the event before, NaN unknown."""
         unknown = self.unit.num_embeddings - 1
         of_unit = (events.kind == EventKind.UNIT) | (events.unit >= 0)
         unit = self.unit(torch.where(events.unit >= 0, events.unit, unknown))
@@ -55,7 +57,7 @@ class EventEmbedding(nn.Module):
         x = x + self.channel(events.channel) + value
         if self.features is not None:
             x = x + self.features(events.features.to(unit.dtype))
-        return torch.as_tensor(x)
+        return torch.as_tensor(x + self.gap(gaps))
 
     def units(self) -> Tensor:
         """Return the vectors of all units, [V, D]: the weight of the output layer, tied."""
@@ -65,12 +67,12 @@ class EventEmbedding(nn.Module):
 class Memory(nn.Module):
     """Sums what each unit of the history says about the next, fading at several speeds.
 
-        m_t = decay * m_{t-1} + answer[channel_t] * key[unit_t]
+        m_t = decay * m_{t-1} + (answer[channel_t] + value_t * slope[channel_t]) * key[unit_t]
 
     An item-to-item factor model over the whole history (Kabbur et al., FISM, KDD 2013) with the
     fading of linear recurrences (Orvieto et al., arXiv 2303.06349). What two units have to do with
     each other is learned here from few clicks; the network behind it learns the rest. How much a
-    unit counts depends on the answer to it, dimension by dimension.
+    unit counts depends on the answer to it and on its value, dimension by dimension.
     """
 
     def __init__(self, schema: Schema, width: int) -> None:
@@ -78,7 +80,9 @@ class Memory(nn.Module):
         super().__init__()
         self.key = nn.Embedding(schema.size + 1, width)
         self.answer = nn.Embedding(len(schema.channels) + 1, width)
+        self.slope = nn.Embedding(len(schema.channels) + 1, width)
         nn.init.normal_(self.key.weight, std=0.02)
+        nn.init.zeros_(self.slope.weight)
         nn.init.ones_(self.answer.weight)
         # A unit that was answered says more about its subject than one that was merely shown.
         nn.init.constant_(self.answer.weight[0], UNANSWERED)
@@ -110,15 +114,24 @@ class Memory(nn.Module):
         unknown = self.key.num_embeddings - 1
         of_unit = (events.kind == EventKind.UNIT) | (events.unit >= 0)
         key = self.key(torch.where(events.unit >= 0, events.unit, unknown))
-        return torch.as_tensor(key * self.answer(events.channel) * of_unit[..., None])
+        value = events.value.to(key.dtype)[..., None]
+        counts = self.answer(events.channel) + value * self.slope(events.channel)
+        return torch.as_tensor(key * counts * of_unit[..., None])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkState:
-    """What the body of a network remembers, and the sums of its memory, [B, D]."""
+    """What a network remembers of B streams.
+
+    Attributes:
+        body: what its body remembers.
+        sums: [B, D], of its memory.
+        at: float64 [B], when something last happened, NaN where no time is known.
+    """
 
     body: Any
     sums: Tensor
+    at: Tensor
 
     def __len__(self) -> int:
         """Return B."""
@@ -126,12 +139,15 @@ class NetworkState:
 
     def select(self, rows: Tensor) -> Self:
         """Return some of the streams."""
-        return type(self)(self.body.select(rows), self.sums[rows])
+        return type(self)(self.body.select(rows), self.sums[rows], self.at[rows])
 
     def stack(self, others: Sequence[Self]) -> Self:
         """Return the streams of all the states."""
         body = self.body.stack([other.body for other in others])
-        return type(self)(body, torch.cat([self.sums, *(other.sums for other in others)]))
+        states = [self, *others]
+        return type(self)(
+            body, torch.cat([s.sums for s in states]), torch.cat([s.at for s in states])
+        )
 
 
 class Network(nn.Module, ABC):
@@ -154,6 +170,7 @@ class Network(nn.Module, ABC):
         self.width = width
         self.embed = EventEmbedding(schema, width)
         self.memory = Memory(schema, width)
+        self.asked = TimeGaps(width)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(schema.size))
@@ -163,10 +180,16 @@ class Network(nn.Module, ABC):
         self.feedback_head = FeedbackHead(schema, width) if schema.channels else None
 
     @abstractmethod
-    def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return what is known after each event, [B, L, D], from embedded events [B, L, D]."""
+    def _read(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+        """Return what is known after each event, [B, L, D].
 
-    def _read_both_ways(self, x: Tensor, lengths: Tensor) -> Tensor:
+        Args:
+            x: embedded events, [B, L, D].
+            at: float64 [B, L], the last known time at each, NaN where there is none.
+            lengths: int64 [B].
+        """
+
+    def _read_both_ways(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
         """Do as ``_read``, with the events behind each one in view, where a body can."""
         raise ValueError(
             f"a {self.kind} network reads from left to right only: set pretrain.bidirectional = "
@@ -174,7 +197,7 @@ class Network(nn.Module, ABC):
         )
 
     @abstractmethod
-    def _extend(self, state: Any, x: Tensor, lengths: Tensor) -> tuple[Any, Tensor]:
+    def _extend(self, state: Any, x: Tensor, at: Tensor, lengths: Tensor) -> tuple[Any, Tensor]:
         """Return the body's new state and what is known after each row's last event, [B, D]."""
 
     @abstractmethod
@@ -210,7 +233,8 @@ class Network(nn.Module, ABC):
     def start(self, n: int) -> NetworkState:
         """Return ``n`` streams that have seen their START."""
         starts = Events.starts(n, self.schema.features).to(self.bias.device)
-        empty = NetworkState(self._empty(n), self.bias.new_zeros(n, self.width))
+        nowhere = torch.full((n,), torch.nan, dtype=torch.float64, device=self.bias.device)
+        empty = NetworkState(self._empty(n), self.bias.new_zeros(n, self.width), nowhere)
         return self._append(empty, starts)[0]
 
     def step(
@@ -218,18 +242,23 @@ class Network(nn.Module, ABC):
     ) -> tuple[NetworkState, Tensor]:
         """Append events and score the next unit; see :class:`heedful.policy.Policy`."""
         state, known = self._append(state, events)
-        return state, choices.apply(self._score(known))
+        now = None if choices.now is None else choices.now[:, 0]
+        return state, choices.apply(self._score(self._asked(known, state.at, now)))
 
     def forward(self, batch: Batch, need: frozenset[str]) -> Outputs:
         """Answer ``need`` at the slots of ``batch``, with gradient.
 
         Logits are computed at the slots only, not at every event: most events choose nothing.
         """
+        events = batch.events
+        at = last_known(events.time)
+        embedded = self.dropout(self.embed(events, since_last(events.time, at)))
         read = self._read_both_ways if batch.both_ways else self._read
-        known = read(self.dropout(self.embed(batch.events)), batch.events.lengths)
-        known = known + self.dropout(self.memory(batch.events))
+        known = read(embedded, at, events.lengths) + self.dropout(self.memory(events))
         rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
-        at_units = known[rows[batch.mask], batch.positions[batch.mask]]
+        place = (rows[batch.mask], batch.positions[batch.mask])
+        now = None if batch.choices.now is None else batch.choices.now[batch.mask]
+        at_units = self._asked(known[place], at[place], now)
         outputs = Outputs()
         if "values" in need:
             slots = batch.slots
@@ -248,9 +277,16 @@ class Network(nn.Module, ABC):
         return outputs_from_logits(logits, batch, need, outputs)
 
     def _append(self, state: NetworkState, events: Events) -> tuple[NetworkState, Tensor]:
-        body, known = self._extend(state.body, self.dropout(self.embed(events)), events.lengths)
+        at = last_known(events.time, state.at)
+        embedded = self.dropout(self.embed(events, since_last(events.time, at, state.at)))
+        body, known = self._extend(state.body, embedded, at, events.lengths)
         sums = self.memory.extend(state.sums, events)
-        return NetworkState(body, sums), known + self.dropout(sums)
+        last = at[:, -1] if at.shape[1] else state.at
+        return NetworkState(body, sums, last), known + self.dropout(sums)
+
+    def _asked(self, known: Tensor, at: Tensor, now: Tensor | None) -> Tensor:
+        """Return ``known`` [N, D] at the moment of asking: how long nothing has happened."""
+        return known if now is None else known + self.asked(now - at)
 
     def _feedback(self, known: Tensor, units: Tensor) -> Tensor:
         if self.feedback_head is None:

@@ -52,7 +52,8 @@ class Policy(Protocol):
         ``state`` is one that this policy's ``start`` or ``step`` gave.
 
         Returns:
-            The new state, and logits [B, V] with minus infinity where ``choices`` forbid. After
+            The new state, and logits [B, V] with minus infinity where ``choices`` forbid, lowered
+            where they say so (:meth:`heedful.policy.Choices.apply` does both). After
             any split of the same events into steps the logits are those of a full pass.
         """
         ...

@@ -66,11 +66,13 @@ class Recurrent(Network):
         hidden = self.bias.new_zeros(self.layers, n, self.width)
         return HiddenState(hidden, self.bias.new_zeros(n, self.width))
 
-    def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def _read(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
         output, _ = self.gru(x)
         return torch.as_tensor(self.norm(self.dropout(output)))
 
-    def _extend(self, state: HiddenState, x: Tensor, lengths: Tensor) -> tuple[HiddenState, Tensor]:
+    def _extend(
+        self, state: HiddenState, x: Tensor, at: Tensor, lengths: Tensor
+    ) -> tuple[HiddenState, Tensor]:
         if x.shape[1] == 0 or not bool(lengths.any()):
             return state, state.last
         hidden, last = state.hidden.clone(), state.last.clone()

@@ -33,7 +33,7 @@ class NothingToChooseError(ValueError):
 
 @torch.no_grad()
 def sample(
-    policy: Policy, state: State, choices: Choices, rng: torch.Generator, *, length: int
+    policy: Policy, state: State, choices: Choices, rng: torch.Generator | None, *, length: int
 ) -> tuple[State, Acts]:
     """Draw one decision of up to ``length`` units for each of B streams, unit by unit.
 
@@ -41,12 +41,16 @@ def sample(
     conditionals, exactly. The state that comes back holds every unit but the last of its row: the
     caller passes that one with the next step, when the feedback to it may have come.
 
+    Where rules about groups (:class:`heedful.policy.Quotas`) leave nothing to draw after the first
+    unit, a row's decision is over, as short as it is.
+
     Args:
         policy: what decides.
         state: B streams, brought up to the moment of choice by ``policy.step``.
         choices: what is possible, shape (B, 1), and the moment of asking, at which all units of the
             decision are chosen.
-        rng: draws one uniform number a row and unit.
+        rng: draws one uniform number a row and unit; ``None`` takes the likeliest unit instead,
+            and of several the first in the vocabulary.
         length: K, the longest decision.
 
     Raises:
@@ -57,7 +61,10 @@ def sample(
     running = torch.ones(rows, dtype=torch.bool)
     now = None if choices.now is None else choices.now[:, 0]
     units, logps = [], []
-    for _ in range(length):
+    for place in range(length):
+        if place and choices.tallies is not None:
+            running, choices = _closed(running, choices)
+            pending = torch.where(running, pending, -1)
         events = Events.of_units(pending, policy.schema.features, now)
         state, logits = policy.step(state, events, choices)
         unit, logp = draw(logits, rng)
@@ -73,8 +80,20 @@ def sample(
     return state, Acts(drawn, torch.stack(logps, dim=1), (drawn >= 0).sum(1))
 
 
-def draw(logits: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def _closed(running: Tensor, choices: Choices) -> tuple[Tensor, Choices]:
+    """Close the rows whose rules leave nothing to draw; free of them, they disturb nobody."""
+    possible = choices.mask()
+    assert choices.tallies is not None
+    over = torch.tensor([tally is not None for tally in choices.tallies])
+    if possible is not None:
+        over &= ~possible.any(1)
+    return (running & ~over, choices.opened(over)) if bool(over.any()) else (running, choices)
+
+
+def draw(logits: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """Draw one unit a row by inverting the cumulative distribution, in float64.
+
+    Without ``rng`` it is the likeliest unit.
 
     Returns:
         units int64 [B] and their log-probabilities float64 [B].
@@ -86,6 +105,9 @@ def draw(logits: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
             f"row {row}: no unit is possible (or a logit is NaN); allow more units, or ask for a "
             "shorter decision"
         )
+    if rng is None:
+        unit = log_p.argmax(dim=-1)
+        return unit, log_p.gather(1, unit[:, None])[:, 0]
     cumulative = torch.cumsum(log_p.exp(), dim=-1)
     uniform = torch.rand(len(logits), 1, generator=rng, dtype=torch.float64)
     total = cumulative[:, -1:].contiguous()

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from heedful.policy.batch import Schema
 from heedful.policy.network import Network
+from heedful.policy.timing import angles_of_time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,14 +77,14 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys (both rotated) and values, each [B, H, L, D/H]."""
+    def project(self, x: Tensor, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys (both turned by place and time) and values, each [B, H, L, D/H]."""
         rows, length, width = x.shape
         qkv = self.qkv(self.norm_attention(x)).view(
             rows, length, 3, self.heads, width // self.heads
         )
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        return rotate(query, positions), rotate(key, positions), value
+        return turn(query), turn(key), value
 
     def attend(
         self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
@@ -104,22 +105,40 @@ class Block(nn.Module):
         return torch.as_tensor(x + self.dropout(self.mlp(self.norm_mlp(x))))
 
 
-def rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """Turn pairs of dimensions by angles proportional to the position (RoPE).
+class Turn:
+    """Turns pairs of dimensions by angles that grow with place and time (RoPE).
 
-    Source: Su et al., RoFormer, arXiv 2104.09864, equation 15: the product of a rotated query and
-    key depends on their distance only.
-
-    Args:
-        x: [B, H, L, E] with E even.
-        positions: [B, L] or [1, L].
+    Source: Su et al., RoFormer, arXiv 2104.09864, equation 15: the product of a turned query and
+    key depends on their distance only. Half of the pairs turn with the place in the stream and half
+    with the time, so attention sees how many events ago and how long ago. Where no time is known
+    the pairs of time are 0 and say nothing.
     """
-    half = x.shape[-1] // 2
-    frequency = 10_000.0 ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
-    angle = positions[:, None, :, None].to(x.dtype) * frequency
-    sine, cosine = angle.sin(), angle.cos()
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+    def __init__(self, positions: Tensor, at: Tensor, size: int, dtype: torch.dtype) -> None:
+        """Compute the angles once for all blocks.
+
+        Args:
+            positions: int64 [B, L] or [1, L].
+            at: float64 [B, L], NaN unknown.
+            size: E = D/H, a multiple of 2.
+            dtype: of the queries and keys.
+        """
+        half = size // 2
+        by_time = half // 2
+        place = torch.arange(half - by_time, device=at.device) / (half - by_time)
+        of_place = (positions[..., None] * 10_000.0**-place).expand(*at.shape, -1)
+        known = ~torch.isnan(at)[..., None]
+        of_time = torch.where(known, angles_of_time(at, by_time), 0.0)
+        angle = torch.cat([of_place.double(), of_time], dim=-1)
+        heard = torch.cat([torch.ones_like(of_place), known.expand_as(of_time)], dim=-1)
+        self.sine = (angle.sin() * heard).to(dtype)[:, None]
+        self.cosine = (angle.cos() * heard).to(dtype)[:, None]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return ``x`` [B, H, L, E], turned."""
+        first, second = x.chunk(2, dim=-1)
+        sine, cosine = self.sine, self.cosine
+        return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
 class Transformer(Network):
@@ -163,23 +182,24 @@ class Transformer(Network):
         lengths = torch.zeros(n, dtype=torch.int64, device=cache.device)
         return KeyValueState(cache, cache, lengths, self.bias.new_zeros(n, self.width))
 
-    def _read(self, x: Tensor, lengths: Tensor) -> Tensor:
-        return self._attend(x, None)
+    def _read(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+        return self._attend(x, at, None)
 
-    def _read_both_ways(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def _read_both_ways(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
         real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-        return self._attend(x, real[:, None, None])
+        return self._attend(x, at, real[:, None, None])
 
-    def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _attend(self, x: Tensor, at: Tensor, mask: Tensor | None) -> Tensor:
         positions = torch.arange(x.shape[1], device=x.device)[None]
+        turn = Turn(positions, at, self.width // self.heads, x.dtype)
         for block in self.blocks:
             assert isinstance(block, Block)
-            query, key, value = block.project(x, positions)
+            query, key, value = block.project(x, turn)
             x = block.attend(x, query, key, value, mask)
         return torch.as_tensor(self.norm(x))
 
     def _extend(
-        self, state: KeyValueState, x: Tensor, lengths: Tensor
+        self, state: KeyValueState, x: Tensor, at: Tensor, lengths: Tensor
     ) -> tuple[KeyValueState, Tensor]:
         if x.shape[1] == 0 or not bool(lengths.any()):
             return state, state.last
@@ -190,10 +210,11 @@ class Transformer(Network):
         real = offset < lengths[:, None]
         mask = torch.arange(columns, device=x.device) <= positions[..., None]  # [B, L, columns]
         place = (torch.nonzero(real)[:, 0], positions[real])
+        turn = Turn(positions, at, self.width // self.heads, x.dtype)
         all_keys, all_values = [], []
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            query, key, value = block.project(x, positions)
+            query, key, value = block.project(x, turn)
             keys = _write(_widen(state.keys[index][None], columns)[0], key, place, real)
             values = _write(_widen(state.values[index][None], columns)[0], value, place, real)
             x = block.attend(x, query, keys, values, mask[:, None])

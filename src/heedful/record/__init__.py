@@ -4,7 +4,7 @@ Standard library only. Every record is a frozen dataclass that checks itself whe
 that nothing unsound can reach the log by any door.
 """
 
-from heedful.record.choices import ALL, ChoiceSet
+from heedful.record.choices import ALL, ChoiceSet, Group
 from heedful.record.decision import UNKNOWN, Context, Decision, Unknown
 from heedful.record.description import Described, Description
 from heedful.record.errors import RecordError
@@ -31,6 +31,7 @@ __all__ = [
     "Description",
     "End",
     "Feedback",
+    "Group",
     "Kind",
     "Outcome",
     "Preference",

@@ -4,12 +4,68 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Self
 
-from heedful.record.errors import RecordError, check_id
+from heedful.record.errors import RecordError, check_id, check_number
 
 ALL = "all"
 """The digest of the choice set that forbids nothing: every unit, each at most once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What a decision may hold of some units taken together.
+
+    Attributes:
+        units: ids of its members.
+        least: at least so many units of a decision are members.
+        most: at most so many are; ``None`` where there is no limit, 0 forbids all members.
+        penalty: taken off the logit of every member for each member chosen before it in the same
+            decision, in nats, 0 or more.
+        name: what the caller calls it in messages; not kept.
+    """
+
+    units: tuple[str, ...]
+    least: int = 0
+    most: int | None = None
+    penalty: float = 0.0
+    name: str = field(default="group", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check ids and numbers.
+
+        Raises:
+            RecordError: names the group, the problem and the remedy.
+        """
+        for unit in self.units:
+            check_id(self.name, unit)
+        _check_count(f"{self.name}.least", self.least)
+        if self.most is not None:
+            _check_count(f"{self.name}.most", self.most)
+            if self.least > self.most:
+                problem = f"requires {self.least} units and allows {self.most}"
+                raise RecordError(self.name, problem, "require at most what is allowed")
+        check_number(f"{self.name}.weight", self.penalty)
+        if self.penalty < 0:
+            raise RecordError(f"{self.name}.weight", f"is {self.penalty}", "give 0 or more")
+
+    @property
+    def binds(self) -> bool:
+        """Whether it says anything."""
+        return self.least > 0 or (bool(self.units) and (self.most is not None or self.penalty > 0))
+
+    def fields(self) -> dict[str, object]:
+        """Return what is kept of it: its members in order, and what it says of them."""
+        kept: dict[str, object] = {"units": sorted(set(self.units))}
+        if self.least:
+            kept["least"] = self.least
+        if self.most is not None:
+            kept["most"] = self.most
+        if self.penalty:
+            kept["penalty"] = float(self.penalty)
+        return kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +78,9 @@ class ChoiceSet:
         seen: whether units of the subject's earlier decisions in the log may be chosen again.
         repeat: whether a unit may stand twice within the decision (tokens may, items may not).
         end: the unit that closes a decision of variable length, chosen like any other.
+        groups: what a decision may hold of units taken together.
+        places: the longest decision, in units; said where a group requires some (see
+            :meth:`within`), as what is possible then depends on how many places are left.
     """
 
     allowed: tuple[str, ...] | None = None
@@ -29,29 +88,57 @@ class ChoiceSet:
     seen: bool = True
     repeat: bool = False
     end: str | None = None
+    groups: tuple[Group, ...] = ()
+    places: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ids and that something is left to choose from."""
         for unit in (*(self.allowed or ()), *self.forbidden):
             check_id("choices", unit)
-        if self.allowed is not None and not set(self.allowed) - set(self.forbidden):
+        if self.allowed is not None and not set(self.allowed) - set(self.out):
             raise RecordError(
                 "choices",
                 "leave nothing to choose",
                 "allow at least one unit that is not forbidden",
             )
 
+    @property
+    def out(self) -> tuple[str, ...]:
+        """What is never chosen: what is forbidden, and the groups of which there may be none."""
+        none_of = [group.units for group in self.groups if group.most == 0]
+        return (*self.forbidden, *(unit for units in none_of for unit in units))
+
+    @property
+    def requires(self) -> bool:
+        """Whether some group must be in the decision."""
+        return any(group.least for group in self.groups)
+
+    def within(self, places: int) -> Self:
+        """Return the same for a decision of at most ``places`` units."""
+        return replace(self, places=places) if self.requires else self
+
     def body(self) -> str:
-        """Return canonical JSON, with the order of units removed: it does not matter to anyone."""
+        """Return canonical JSON, with the order of units removed: it does not matter to anyone.
+
+        Raises:
+            RecordError: something is required, and not of how many places.
+        """
+        if self.requires and self.places is None:
+            problem = "require units of a decision of no stated length"
+            raise RecordError("choices", problem, "say it with within(places)")
         allowed = None if self.allowed is None else sorted(set(self.allowed))
-        fields = {
+        fields: dict[str, Any] = {
             "allowed": allowed,
             "forbidden": sorted(set(self.forbidden)),
             "seen": self.seen,
             "repeat": self.repeat,
             "end": self.end,
         }
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        groups = [_json(group.fields()) for group in self.groups if group.binds]
+        if groups:  # sets without any keep the names they have in older logs
+            fields["groups"] = [json.loads(group) for group in sorted(groups)]
+            fields["places"] = self.places
+        return _json(fields)
 
     def digest(self) -> str:
         """Return the name of this set in a decision: ``"all"`` or 32 hexadecimal digits.
@@ -61,10 +148,7 @@ class ChoiceSet:
         >>> ChoiceSet(allowed=("b", "a")).digest() == ChoiceSet(allowed=("a", "b")).digest()
         True
         """
-        body = self.body()
-        if body == _ALL_BODY:
-            return ALL
-        return hashlib.sha256(body.encode()).hexdigest()[:32]
+        return _digest_of_groups(self) if self.groups else _digest(self)
 
     @classmethod
     def from_body(cls, body: str) -> ChoiceSet:
@@ -77,7 +161,30 @@ class ChoiceSet:
             seen=fields["seen"],
             repeat=fields["repeat"],
             end=fields["end"],
+            groups=tuple(
+                Group(**{**group, "units": tuple(group["units"])})
+                for group in fields.get("groups", ())
+            ),
+            places=fields.get("places"),
         )
+
+
+def _digest(choices: ChoiceSet) -> str:
+    body = choices.body()
+    return ALL if body == _ALL_BODY else hashlib.sha256(body.encode()).hexdigest()[:32]
+
+
+_digest_of_groups = lru_cache(maxsize=64)(_digest)
+"""Rules are long lists, and the same for many requests."""
+
+
+def _json(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _check_count(name: str, count: object) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise RecordError(name, f"is {count!r}", "give a whole number, 0 or more")
 
 
 _ALL_BODY = ChoiceSet().body()

@@ -4,12 +4,13 @@
 `engine`, a turn from the queue to the log; `draw`, batches of decisions; `answers`, what was
 answered before; `sessions` and `history`, what is remembered of subjects; `policies`, which version
 decides for whom. In front of it: `app`, `bodies`, `guard`, `keys`, `run`. Beside it: `metrics`,
-`logs`.
+`logs`; `recommend` and `listing`, which show what a version would decide and log nothing.
 """
 
 from heedful.serve.app import create_app
 from heedful.serve.keys import Key, Keys, KeysError, Role
 from heedful.serve.policies import with_floor
+from heedful.serve.recommend import Answer
 from heedful.serve.requests import (
     DecisionAnswer,
     DecisionRequest,
@@ -21,6 +22,7 @@ from heedful.serve.run import run
 from heedful.serve.service import Deciding, Limits, Service
 
 __all__ = [
+    "Answer",
     "Deciding",
     "DecisionAnswer",
     "DecisionRequest",

@@ -43,10 +43,13 @@ class Body(BaseModel):
 
 
 class ChoicesBody(Body):
-    """What the client allows; the domain has the last word."""
+    """What the client allows; :mod:`heedful.contract.rules` reads the rules, the domain decides."""
 
     allowed: list[str] | None = None
     forbidden: list[str] = []
+    require: list[dict[str, Any]] | dict[str, Any] = []
+    cap: list[dict[str, Any]] | dict[str, Any] = []
+    diversity: list[dict[str, Any]] | dict[str, Any] = []
 
 
 class DecisionBody(Body):

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import torch
 
 from heedful.config import Serve
-from heedful.contract import Domain, Rule, as_rule, decide
-from heedful.policy import NothingToChooseError, Vocabulary
+from heedful.contract import Domain, Rule, Rulebook, as_rule, decide, units_named
+from heedful.policy import NothingToChooseError
 from heedful.record import ChoiceSet, Decision, RecordError, mint_id
 from heedful.serve.inbox import Asked
 from heedful.serve.logs import logger
 from heedful.serve.policies import Served
 from heedful.serve.requests import ServiceError
 from heedful.serve.sessions import Sessions, Visitor, named_episode
+
+RULES_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Draw:
     def __init__(
         self,
         domain: Domain,
+        rulebook: Rulebook,
         sessions: Sessions,
         options: Serve,
         *,
@@ -50,8 +53,10 @@ class Draw:
         seed: int,
     ) -> None:
         """Draw for ``domain``; see :class:`heedful.serve.Service` for the other arguments."""
-        self._domain, self._sessions, self._key = domain, sessions, key
+        self._domain, self._rulebook = domain, rulebook
+        self._sessions, self._key = sessions, key
         self._window, self._slate, self._gap = window, options.slate, options.session_gap
+        self._rules: dict[tuple[object, ...], Rule] = {}
         self._rng = torch.Generator().manual_seed(seed)
 
     def decide(self, asked: Sequence[Asked], now: float) -> None:
@@ -84,20 +89,37 @@ class Draw:
             item.result = ServiceError("conflict", "session: it has ended; begin another one")
             return None
         try:
-            choices = self._domain.choices({**request.context, **request.choices})
+            choices = self._rulebook.choices(request.context, request.choices)
         except Exception as error:  # a domain may trip over a request in any way
             item.result = _unreadable("choices", error)
             return None
         served = visitor.served
-        rule = as_rule(choices, served.vocabulary)
-        length = self._length(
-            request.length, rule, _n_possible(rule, visitor, len(served.vocabulary))
-        )
+        rule = self._rule(choices.within(self._domain.length), served)
+        size, seen = len(served.vocabulary), visitor.session.stream.seen
+        length = self._length(request.length, rule, rule.n_possible(size, seen))
         if isinstance(length, ServiceError):
             item.result = length
             return None
-        item.unknown = _unknown(choices, served.vocabulary)
+        if rule.quotas is not None:
+            choices, rule = choices.within(length), rule.within(length)
+            refusal = rule.refusal(size, seen)
+            if refusal is not None:
+                item.result = ServiceError("nothing_to_choose", refusal)
+                return None
+        named = (*(choices.allowed or ()), *choices.forbidden, *units_named(request.choices))
+        item.unknown = tuple(u for u in dict.fromkeys(named) if u not in served.vocabulary)
         return _Drawing(item, visitor, episode, rule, choices, length)
+
+    def _rule(self, choices: ChoiceSet, served: Served) -> Rule:
+        """Return ``choices`` in numbers; rules about groups are long lists, and mostly the same."""
+        if not choices.groups:
+            return as_rule(choices, served.vocabulary)
+        name = (served.digest, choices.digest(), tuple(group.name for group in choices.groups))
+        rule = self._rules.pop(name, None) or as_rule(choices, served.vocabulary)
+        self._rules[name] = rule  # the last one used comes last
+        if len(self._rules) > RULES_KEPT:
+            self._rules.pop(next(iter(self._rules)))
+        return rule
 
     def _length(self, wanted: int | None, rule: Rule, n_possible: int) -> int | ServiceError:
         """Return the longest decision: as asked, as configured, or as far as units go."""
@@ -183,20 +205,6 @@ def _waves(items: Sequence[Asked]) -> Iterator[list[Asked]]:
                 wave[item.subject] = item
         yield list(wave.values())
         items = later
-
-
-def _n_possible(rule: Rule, visitor: Visitor, n_units: int) -> int:
-    """Return how many units the rule and what was seen leave."""
-    seen = () if rule.seen else visitor.session.stream.seen
-    if rule.allowed is None and not len(rule.forbidden):
-        return n_units - len(seen)
-    out = set(rule.forbidden.tolist()).union(seen)
-    return n_units - len(out) if rule.allowed is None else len(set(rule.allowed.tolist()) - out)
-
-
-def _unknown(choices: ChoiceSet, vocabulary: Vocabulary) -> tuple[str, ...]:
-    named = (*(choices.allowed or ()), *choices.forbidden)
-    return tuple(unit for unit in named if unit not in vocabulary)
 
 
 def _unreadable(what: str, error: Exception) -> ServiceError:

@@ -54,6 +54,27 @@ def with_floor(policy: Policy, share: float) -> Policy:
     return Floor(policy, share=share).eval()
 
 
+def as_served(
+    registry: Registry, domain: Domain, version: str, *, load: Load, floor: float
+) -> Served:
+    """Return ``version`` as it decides when it is live, exploration included.
+
+    Raises:
+        ValueError: it reads other events than ``domain`` offers.
+        StoreError: there is no such version, or its files are not what was registered.
+    """
+    loaded = load(registry.folder(version))
+    expected = domain.schema(loaded.vocabulary)
+    if loaded.policy.schema != expected:
+        raise ValueError(
+            f"policy {version} reads other events than the domain {domain.name} offers "
+            "(feedback channels, numbers of the context): restore the domain's options, or "
+            "train a policy under the new ones"
+        )
+    policy = with_floor(loaded.policy, floor)
+    return Served(version, policy, loaded.vocabulary, loaded.vocabulary.digest())
+
+
 class Policies:
     """The live version and the one on trial, one object in memory for each.
 
@@ -113,7 +134,9 @@ class Policies:
         if version in self._loaded:
             return self._loaded[version]
         try:
-            served = self._read(version)
+            served = as_served(
+                self._registry, self._domain, version, load=self._load, floor=self._floor
+            )
         except Exception as error:  # whatever a third-party policy raises, the last one serves on
             self._retry_at = time.monotonic() + RETRY_SECONDS
             event("policy_refused", level=logging.ERROR, policy=version, error=str(error))
@@ -121,15 +144,3 @@ class Policies:
         event("policy_loaded", policy=version, units=len(served.vocabulary))
         self._loaded[version] = served
         return served
-
-    def _read(self, version: str) -> Served:
-        loaded = self._load(self._registry.folder(version))
-        expected = self._domain.schema(loaded.vocabulary)
-        if loaded.policy.schema != expected:
-            raise ValueError(
-                f"policy {version} reads other events than the domain {self._domain.name} offers "
-                "(feedback channels, numbers of the context): restore the domain's options, or "
-                "train a policy under the new ones"
-            )
-        policy = with_floor(loaded.policy, self._floor)
-        return Served(version, policy, loaded.vocabulary, loaded.vocabulary.digest())

@@ -44,7 +44,8 @@ class DecisionRequest:
         user: the raw user id; only its pseudonym goes further than this.
         context: small features as they are now.
         choices: what the domain may need to know beside the context to say what is possible, as a
-            rule ``allowed`` and ``forbidden``, lists of unit ids.
+            rule ``allowed`` and ``forbidden``, lists of unit ids, and the rules ``require``,
+            ``cap`` and ``diversity`` (:mod:`heedful.contract.rules`).
         session: a name for the session, conversation or match; by default the user's last one, or
             a new one after a silence.
         length: the longest decision that is wanted, in units; by default the workspace's.

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from heedful.config import Serve
-from heedful.contract import Domain
+from heedful.contract import Domain, Rulebook
 from heedful.policy import load as load_policy
 from heedful.record import pseudonym
 from heedful.serve.draw import Draw
@@ -123,6 +123,7 @@ class Service:
         self._sessions = Sessions(log, domain, limit=self._limits.subjects)
         draw = Draw(
             domain,
+            Rulebook(domain, log),
             self._sessions,
             options,
             key=key,

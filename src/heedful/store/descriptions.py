@@ -114,6 +114,17 @@ def read_descriptions(connection: Connection, subjects: Iterable[str]) -> Descri
     return _read(connection, where, KINDS.index(Described.SUBJECT), json.dumps(list(subjects)))
 
 
+def read_known(connection: Connection, of: Described) -> Descriptions:
+    """Return all descriptions of one kind."""
+    return _read(connection, "kind = ?", KINDS.index(of))
+
+
+def newest_description(connection: Connection) -> int:
+    """Return the sequence number of the newest description of all, 0 where there is none."""
+    newest: int = Statements(connection).value("SELECT coalesce(max(seq), 0) FROM descriptions")
+    return newest
+
+
 def _read(connection: Connection, where: str, *values: object) -> Descriptions:
     query = f"SELECT {COLUMNS} FROM descriptions WHERE {where} ORDER BY seq"
     rows: Any = Statements(connection).all(query, *values)

@@ -13,11 +13,16 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine
 
-from heedful.record import ChoiceSet, Description
+from heedful.record import ChoiceSet, Described, Description
 from heedful.store import schema, segments
 from heedful.store.admission import Admission
 from heedful.store.assembly import Assembly
-from heedful.store.descriptions import read_descriptions
+from heedful.store.descriptions import (
+    Descriptions,
+    newest_description,
+    read_descriptions,
+    read_known,
+)
 from heedful.store.doctor import Check, examine
 from heedful.store.errors import StoreError
 from heedful.store.lock import WriterLock
@@ -228,10 +233,26 @@ class Log:
             known = read_descriptions(connection, subjects)
             return Snapshot.assemble(Assembly.of(part), names, _watermark(connection), known)
 
+    def descriptions(self, of: Described) -> Descriptions:
+        """Return what is known of units or of subjects, older descriptions included."""
+        with self._reading() as connection:
+            return read_known(connection, of)
+
+    def described(self) -> int:
+        """Return the sequence number of the newest description; 0 where nothing is described."""
+        with self._reading() as connection:
+            return newest_description(connection)
+
     def watermark(self) -> int:
         """Return the highest sequence number given so far; 0 for an empty log."""
         with self._reading() as connection:
             return _watermark(connection)
+
+    def subjects(self) -> list[str]:
+        """Return the pseudonyms of all whom a decision was made for, in the order they came."""
+        with self._reading() as connection:
+            query = "SELECT name FROM subjects ORDER BY code"
+            return list(connection.exec_driver_sql(query).scalars())
 
     def subject_of(self, decision: str) -> str | None:
         """Return the pseudonym a decision was made for, or None where the id is not known."""

@@ -11,7 +11,15 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.config import FILE_NAME, checked_options
-from heedful.contract import Environment, Observed, Streams, described, encode, schema_of
+from heedful.contract import (
+    Environment,
+    Observed,
+    Streams,
+    described,
+    encode,
+    groups_of,
+    schema_of,
+)
 from heedful.domains.recommendation.shop import ShopEnv, ShopParameters
 from heedful.policy import Channel, Schema, Vocabulary
 from heedful.record import ChoiceSet, Context, Described
@@ -103,13 +111,15 @@ class Recommendation:
     def choices(self, request: Mapping[str, object]) -> ChoiceSet:
         """Return the catalogue minus what was seen (unless repeats are fine) and what is forbidden.
 
-        ``request`` may hold ``allowed`` and ``forbidden``, lists of item ids.
+        ``request`` may hold ``allowed`` and ``forbidden``, lists of item ids, and ``require``,
+        ``cap`` and ``diversity``; see :mod:`heedful.contract.rules`.
         """
         allowed, forbidden = request.get("allowed"), request.get("forbidden", ())
         return ChoiceSet(
             allowed=None if allowed is None else _ids("allowed", allowed),
             forbidden=_ids("forbidden", forbidden),
             seen=self.options.repeat_seen,
+            groups=groups_of(request),
         )
 
     def environment(self, n: int, seed: int, options: Mapping[str, Any]) -> Environment:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from heedful.record import Described, Description, RecordError, pseudonym
 from heedful.store.errors import StoreError
+from heedful.store.importing.opening import open_source
 from heedful.store.importing.quarantine import Quarantine
 from heedful.store.importing.report import (
     Findings,
@@ -21,7 +22,6 @@ from heedful.store.importing.report import (
     UnusableFileError,
 )
 from heedful.store.importing.run import Progress
-from heedful.store.importing.source import Source
 from heedful.store.log import Log
 
 Facts = dict[str, object]
@@ -83,8 +83,23 @@ KNOWN = {
     ("user_id", "age", "gender", "occupation", "zip_code"): Features(
         name="user_id", numbers=("age",), categories=("gender", "occupation")
     ),
+    (
+        "",
+        "item_id",
+        "item_feature_0",
+        "item_feature_1",
+        "item_feature_2",
+        "item_feature_3",
+    ): Features(
+        name="item_id",
+        numbers=("item_feature_0",),
+        categories=("item_feature_1", "item_feature_2", "item_feature_3"),
+    ),
 }
-"""Files of MovieLens, by their columns; a zip code is not read, as it points to few people."""
+"""Files of MovieLens and of the Open Bandit Dataset (``item_context.csv``), by their columns.
+
+A zip code is not read, as it points to few people.
+"""
 
 
 def describe_file(
@@ -106,7 +121,7 @@ def describe_file(
     Args:
         log: opened to write.
         path: MovieLens' ``movies.dat``, ``movies.csv``, ``users.dat``, RecBole's ``ml-100k.item``
-            and ``.user``; any table by ``features``.
+            and ``.user``, Open Bandit's ``item_context.csv``; any table by ``features``.
         of: what its rows describe.
         features: which column means what; None where the file is known.
         key: the workspace's secret, which turns user ids into pseudonyms.
@@ -149,7 +164,7 @@ class _Rows:
         self._lines: list[int] = []
         self._cells: list[list[str]] = []
         self._raws: list[str] = []
-        with Source(path, findings) as source:
+        with open_source(path, findings) as source:
             features = features or KNOWN.get(tuple(source.columns))
             if features is None:
                 found = ", ".join(source.columns) or "JSON lines"

@@ -21,7 +21,8 @@ class Problem:
         column: the column's name in the file; empty where the line as a whole is meant.
         rule: which rule it breaks, in a word: ``empty``, ``column``, ``fields``, ``syntax``,
             ``encoding``, ``required``, ``text``, ``number``, ``bounds``, ``time``, ``conflict``,
-            ``damaged``.
+            ``decision`` (it does not fit the others of its slate), ``rate`` (its subject is too
+            fast for a person), ``damaged``.
         value: what stands there, shortened.
         hint: what to do.
     """
@@ -120,6 +121,10 @@ class Findings:
     def refused(self) -> int:
         """Return how many rows are at fault."""
         return len(self._rows)
+
+    def refuses(self, line: int) -> bool:
+        """Say whether the row that begins at ``line`` is at fault."""
+        return line in self._rows
 
     def without_text(self) -> set[int]:
         """Return the lines of rows at fault whose text is wanted and not known yet."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from heedful.record.errors import check_text
+from heedful.store.admission import Admission
 from heedful.store.errors import StoreError
-from heedful.store.importing.checks import Checker, Events
+from heedful.store.importing.checks import LONGEST_POLICY, Checker
 from heedful.store.importing.enter import Entry
 from heedful.store.importing.events import Order, in_order
 from heedful.store.importing.mapping import Mapping, recognise
+from heedful.store.importing.opening import open_source
 from heedful.store.importing.quarantine import Quarantine
+from heedful.store.importing.rates import without_bots
 from heedful.store.importing.report import (
     Findings,
     ImportRefusedError,
@@ -18,7 +24,6 @@ from heedful.store.importing.report import (
     Problem,
     UnusableFileError,
 )
-from heedful.store.importing.source import Source
 from heedful.store.log import Log
 
 Progress = Callable[[str, int, int], None]
@@ -35,48 +40,65 @@ def import_file(
     mapping: Mapping | None = None,
     *,
     key: bytes,
+    made_by: str = "",
+    bot_rate: float = 0.0,
     dry_run: bool = False,
     quarantine: str | Path | None = None,
+    now: float | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> ImportReport:
     """Add the rows of a file to ``log``, in one transaction.
 
-    Each row becomes a decision of one unit, made elsewhere: its probabilities are ``UNKNOWN``, its
-    policy and vocabulary are ``"import"``. What the row says follows it as feedback to unit 0,
-    given and received at the time of the row. Rows are sequenced by their times; a row imported
-    later stands later in the log, whatever its time. Ids come from the content, so that importing
-    twice adds nothing, and a file that has grown adds what is new.
+    Each row becomes a decision of one unit, or one unit of a slate where the file has a column for
+    that. Decisions made elsewhere carry the probabilities that the file gives, else ``UNKNOWN``.
+    Their policy is ``"import:NAME"``, so that no version of ours is ever taken for it, or
+    ``"import"`` where nobody says who acted; their vocabulary is ``"import"``. What a row says
+    follows as feedback to its unit, given and received at the time of the row. Rows are sequenced
+    by their times; a row imported later stands later in the log, whatever its time. Ids come from
+    the content, so that importing twice adds nothing, and a file that has grown adds what is new.
+    Who chose, when and what makes the id; a file that says something else of it is in conflict.
 
     Args:
         log: opened to write.
-        path: RecBole ``.inter``; MovieLens ``u.data``, ``ratings.dat``, ``ratings.csv``; any CSV,
-            TSV or JSON lines by ``mapping``; each plain or gzipped.
+        path: RecBole ``.inter``; MovieLens ``u.data``, ``ratings.dat``, ``ratings.csv``; the logs
+            of the Open Bandit Dataset; any CSV, TSV, JSON lines or Parquet by ``mapping``; all but
+            Parquet plain or gzipped.
         mapping: which column means what; None where the format is known.
         key: the workspace's secret, which turns user ids into pseudonyms.
+        made_by: who acted, where the file has no column that says so.
+        bot_rate: decisions a minute, sustained over ten minutes, above which a subject counts as a
+            bot and its rows as bad ones; 0 finds nobody.
         dry_run: add nothing and report everything; ``added`` is 0.
         quarantine: a file for bad rows, so that the good ones go in; appended to.
+        now: seconds since the epoch; a row that is more than a day later is a bad one.
         progress: is told how far it is.
 
     Raises:
         ImportRefusedError: something is wrong with the file, and nothing was added; its
             ``report`` lists what.
         StoreError: the file cannot be read, or the log not be written; nothing was added.
+        RecordError: the log cannot keep ``made_by``.
     """
+    check_text("made_by", made_by, empty=True, limit=LONGEST_POLICY)
     path = Path(path)
     findings = Findings(keep_rows=quarantine is not None)
     try:
-        checker, order = _prepare(path, mapping, findings, progress)
+        now = time.time() if now is None else now
+        checker = _read(path, mapping, findings, progress, now)
+        order = in_order(checker.events, findings)
+        order = without_bots(checker.events, order, checker.mapping, bot_rate, findings)
     except UnusableFileError:
         if dry_run:
             return findings.report()
         raise ImportRefusedError(path, findings.report()) from None
+    begin = partial(Entry, events=checker.events, key=key, findings=findings, made_by=made_by)
     if dry_run:
-        return _rehearse(log, checker.events, order, key, findings)
+        return _rehearse(log, order, findings, begin)
     strict = quarantine is None
     _refuse_bad_rows(path, findings, strict=strict)
     with Quarantine(quarantine) as bad, log.admitting() as admission:
-        entry = Entry(admission, checker.events, key, findings)
-        entry.enter(order.rows, lambda done, total: progress("writing", done, total))
+        entry = begin(admission)
+        entry.enter(order, lambda done, total: progress("writing", done, total))
         _refuse_bad_rows(path, findings, strict=strict)
         _recall(path, checker.wanted, findings)
         bad.write(findings.quarantined(path.name))
@@ -84,11 +106,11 @@ def import_file(
     return findings.report(added=entry.added, duplicates=order.duplicates + entry.duplicates)
 
 
-def _prepare(
-    path: Path, mapping: Mapping | None, findings: Findings, progress: Progress
-) -> tuple[Checker, Order]:
-    """Read and check the whole file, and sequence its events."""
-    with Source(path, findings) as source:
+def _read(
+    path: Path, mapping: Mapping | None, findings: Findings, progress: Progress, now: float
+) -> Checker:
+    """Read and check the whole file."""
+    with open_source(path, findings) as source:
         mapping = mapping or recognise(source.layout, source.columns)
         if mapping is None:
             found = ", ".join(source.columns) or "JSON lines"
@@ -96,23 +118,23 @@ def _prepare(
                 f"{path}: the format is not known (it has {found}); "
                 "say which column is the subject, the unit, the rating, the time"
             )
-        checker = Checker(mapping, findings)
+        checker = Checker(mapping, findings, now)
         for block in source.blocks(checker.wanted):
             checker.take(block)
             progress("reading", source.position, source.size)
     if not findings.read:
         findings.fail(Problem(1, "", "empty", "", "the file has a header and no rows"))
-    return checker, in_order(checker.events, findings)
+    return checker
 
 
 def _rehearse(
-    log: Log, events: Events, order: Order, key: bytes, findings: Findings
+    log: Log, order: Order, findings: Findings, begin: Callable[[Admission], Entry]
 ) -> ImportReport:
     """Do all of it in a transaction that is undone, so that clashes with the log show too."""
     try:
         with log.admitting() as admission:
-            entry = Entry(admission, events, key, findings)
-            entry.enter(order.rows, lambda done, total: None)
+            entry = begin(admission)
+            entry.enter(order, lambda done, total: None)
             raise _DryRunOver
     except _DryRunOver:
         return findings.report(duplicates=order.duplicates + entry.duplicates)
@@ -128,8 +150,8 @@ def _recall(path: Path, wanted: list[str], findings: Findings) -> None:
     lines = findings.without_text()
     if not lines:
         return
-    with Source(path, Findings()) as source:
+    with open_source(path, Findings(keep_rows=True)) as source:
         for block in source.blocks(wanted):
-            for line, raw in zip(block.lines, block.raws, strict=True):
+            for row, line in enumerate(block.lines):
                 if line in lines:
-                    findings.give_text(line, raw)
+                    findings.give_text(line, block.raws[row])

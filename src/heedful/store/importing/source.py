@@ -7,9 +7,9 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,12 +30,12 @@ class Block:
     Attributes:
         lines: the number of each row's first line.
         rows: the fields of each row, as many as there are columns.
-        raws: the text of each row as it stands in the file.
+        raws: the text of each row as it stands in the file; a file without lines has made one up.
     """
 
     lines: list[int]
     rows: list[list[str]]
-    raws: list[str]
+    raws: Sequence[str]
 
 
 class Source:
@@ -97,16 +97,9 @@ class Source:
             rows = self._plain(wanted)
         elif self.layout.form == "json":
             rows = self._json(wanted, lists)
-        block = Block([], [], [])
-        for line, fields, raw in rows:
-            block.lines.append(line)
-            block.rows.append(fields)
-            block.raws.append(raw)
-            if len(block.rows) == BLOCK:
-                yield block
-                block = Block([], [], [])
-        if block.rows:
-            yield block
+        while taken := list(islice(rows, BLOCK)):
+            lines, fields, raws = map(list, zip(*taken, strict=True))
+            yield Block(lines, fields, raws)
 
     def _header(self, first: str) -> list[str]:
         if not first:

@@ -1,0 +1,72 @@
+"""What pre-training imitates of a file: what people chose or liked, not what they passed by."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from heedful.loop.steps import chosen_by_people
+from heedful.loop.turn import chosen
+from heedful.workspace import Workspace
+
+COLUMNS = {
+    "import.subject": "who",
+    "import.unit": "what",
+    "import.click": "clicked",
+    "import.rating": "stars",
+    "import.time": "at",
+    "import.propensity": "p",
+}
+ROWS = {
+    "chosen": ",,",  # nothing but that it was chosen
+    "clicked": "1,,",
+    "passed by": "0,,",
+    "passed by and liked": "0,5,",
+    "disliked": ",1,",  # chosen all the same
+    "shown": ",,0.5",
+    "shown and clicked": "1,,0.5",
+    "shown and passed by": "0,,0.5",
+}
+IMITATED = {"chosen", "clicked", "passed by and liked", "disliked", "shown and clicked"}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workspace]:
+    Workspace.create(tmp_path / "shop").close()
+    reward = {"reward.kind": "mixture", "reward.weights": {"click": 1.0, "rating": 1.0}}
+    with Workspace.open(tmp_path / "shop", COLUMNS | reward) as opened:
+        yield opened
+
+
+def load(shop: Workspace, rows: dict[str, str]) -> None:
+    path = shop.folder / "rows.csv"
+    lines = [
+        f"{who},{what},{cells},{at}"
+        for at, (what, cells) in enumerate(rows.items())
+        for who in "ab"
+    ]
+    path.write_text("\n".join(["who,what,clicked,stars,p,at", *lines]) + "\n")
+    assert shop.import_file(path).added == len(lines)
+
+
+def imitated(shop: Workspace) -> set[str]:
+    bench = shop.bench()
+    snapshot = bench.log.snapshot()
+    vocabulary = bench.domain.vocabulary(snapshot)
+    streams = bench.encode(snapshot, vocabulary)
+    weights = chosen_by_people(streams)
+    return {vocabulary.units[unit] for unit in streams.slots.unit[weights > 0]}
+
+
+def test_an_explicit_no_is_not_imitated(shop: Workspace) -> None:
+    load(shop, ROWS)
+    assert imitated(shop) == IMITATED
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_a_turn_pre_trains_only_where_there_is_something_to_imitate(
+    shop: Workspace, what: str
+) -> None:
+    load(shop, {what: ROWS[what]})
+    assert chosen(shop.bench()) == (what in IMITATED)
+    assert bool(imitated(shop)) == (what in IMITATED)
