@@ -20,6 +20,7 @@ from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.progress import Reporter, Silent
+from heedful.loop.range_test import RangeTest
 from heedful.loop.reward import Fit, fit_reward
 from heedful.loop.turn import Turn, turn
 from heedful.record import Described, Description, pseudonym
@@ -225,6 +226,15 @@ class Workspace:
         """
         known = None if parent is None else self.registry.version(parent)
         return steps.pretrained(self.bench(), known)
+
+    def range_test(self, parent: str | None = None) -> tuple[RangeTest, Path]:
+        """Try learning rates for :meth:`pretrain`, with the same arguments; leave no version.
+
+        Returns:
+            What was found, and the file of a plot of it, in the folder of runs.
+        """
+        known = None if parent is None else self.registry.version(parent)
+        return steps.rates_tried(self.bench(), known)
 
     def reward(self) -> Fit:
         """Fit what ``[reward]`` asks for beyond counting; the next reinforcement learns with it.

@@ -38,6 +38,30 @@ def test_popularity_is_a_candidate_without_a_network(shop: Path) -> None:
     }
 
 
+def test_a_range_test_suggests_a_rate_and_makes_no_candidate(shop: Path) -> None:
+    found = result(run("pretrain", shop, *TRAIN, "--range-test", "--json"))
+    assert Path(found["plot"]).is_file()
+    assert len(found["rates"]) == len(found["losses"]) > 20
+    words = run("pretrain", shop, *TRAIN, "--range-test").stdout
+    assert words.splitlines()[-1] == (
+        f"Suggested: pretrain.learning_rate = {found['suggested']:.1e}"
+    )
+    with Registry.open(shop) as registry:
+        assert [version.name for version in registry.versions()] == ["0001"]
+
+
+def test_popularity_has_no_rate_to_test(shop: Path) -> None:
+    assert run("pretrain", shop, "--popularity", "--range-test").exit_code == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_doubts_are_said_and_do_not_stop_anything(shop: Path) -> None:
+    done = run("pretrain", shop, *TRAIN, "--epochs", "1", "--learning-rate", "0.9")
+    assert done.exit_code == 0
+    assert "heedful: pretrain.learning_rate = 0.9 is high for adamw" in done.stderr
+    assert "steps.py" not in done.stderr
+
+
 def test_the_first_version_needs_no_evidence_and_the_second_does(shop: Path) -> None:
     first = result(run("promote", shop, "0001", "--by", "ada", "--json"))
     assert first == {"policy": "0001", "state": "live"}

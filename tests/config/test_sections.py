@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from heedful.config import Config, Gate, Import, Policy, Reward
+from heedful.config import Config, Gate, Import, Policy, Pretrain, Reinforce, Reward
 from heedful.config.explain import keys_of, tables
+from heedful.config.rates import RATES
 
 
 def declared() -> Iterator[tuple[str, FieldInfo]]:
@@ -72,6 +73,13 @@ def test_the_canonical_form_is_plain_json_that_reads_back_the_same() -> None:
         (Reward, {"weights": {"click": 1.0}}, "mixture"),
         (Reward, {"kind": "function"}, "module:name"),
         (Reward, {"kind": "function", "function": "no colon"}, "pattern"),
+        (Pretrain, {"bidirectional": True}, "set objective"),
+        (Pretrain, {"objective": "previous"}, "'next', 'masked' or 'both'"),
+        (
+            Config,
+            {"pretrain": Pretrain(objective="both", bidirectional=True)},
+            'policy.kind = "transformer"',
+        ),
         (Gate, {"alpha": 0.5}, "less than 0.5"),
         (Gate, {"minimum_subjects": True}, "integer"),
     ],
@@ -81,3 +89,34 @@ def test_what_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=says):
         section(**values)
+
+
+@pytest.mark.parametrize("rule", RATES)
+def test_an_optimiser_has_a_rate_of_its_own(rule: str) -> None:
+    own = Pretrain(optimiser=rule).rate
+    assert own == RATES[rule].default <= RATES[rule].highest
+    assert Pretrain(optimiser=rule, learning_rate=0.5).rate == 0.5
+    assert Config(pretrain=Pretrain(optimiser=rule)).doubts() == ()
+
+
+@pytest.mark.parametrize("rule", RATES)
+def test_a_rate_above_the_highest_sound_one_is_doubted(rule: str) -> None:
+    highest = RATES[rule].highest
+
+    def doubts(rate: float) -> tuple[str, ...]:
+        return Config(pretrain=Pretrain(optimiser=rule, learning_rate=rate)).doubts()
+
+    assert doubts(highest) == ()
+    (doubt,) = doubts(1.01 * highest)
+    assert f"is high for {rule}" in doubt
+    assert "--range-test" in doubt
+
+
+def test_reinforcement_stays_an_order_below_pre_training() -> None:
+    def doubts(rate: float) -> tuple[str, ...]:
+        pretrain = Pretrain(learning_rate=2e-3)
+        return Config(pretrain=pretrain, reinforce=Reinforce(learning_rate=rate)).doubts()
+
+    assert doubts(2e-4) == ()
+    (doubt,) = doubts(3e-4)
+    assert doubt.startswith("reinforce.learning_rate = 0.0003 is above a tenth")

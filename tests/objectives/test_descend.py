@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -8,9 +9,11 @@ from torch import nn
 from heedful.checks import EXAMPLE_SCHEMA, random_batch
 from heedful.objectives import (
     NEEDS,
+    RULES,
     Loss,
     Optimiser,
     Schedule,
+    Sweep,
     descend,
     next_unit,
     prepare,
@@ -37,6 +40,9 @@ def loss_of(policy: Recurrent):
 def optimiser(policy: nn.Module, **options) -> Optimiser:
     schedule = Schedule(peak=0.01, steps=len(BATCHES), warmup=0.3, decay="cosine")
     return Optimiser(list(policy.parameters()), schedule, weight_decay=0.1, **options)
+
+
+rules = pytest.mark.parametrize("rule", list(RULES))
 
 
 def weights(policy: nn.Module) -> torch.Tensor:
@@ -152,17 +158,18 @@ def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
     assert bool(torch.isfinite(moved).all())
 
 
+@rules
 @pytest.mark.parametrize("stop", [0, 1, 3])
-def test_written_down_and_taken_up_again_the_bits_are_the_same(stop: int) -> None:
-    whole, _ = trained(double=False)
+def test_written_down_and_taken_up_again_the_bits_are_the_same(stop: int, rule: str) -> None:
+    whole, _ = trained(double=False, rule=rule)
     policy = network(double=False)
-    first = optimiser(policy)
+    first = optimiser(policy, rule=rule)
     descend(loss_of(policy), BATCHES[:stop], optimiser=first)
     kept = save({f"o.{k}": v for k, v in first.tensors().items()} | policy.state_dict())
     found = load(kept)
     again = network(double=False)
     again.load_state_dict({k: v for k, v in found.items() if not k.startswith("o.")})
-    second = optimiser(again)
+    second = optimiser(again, rule=rule)
     second.restore({k.removeprefix("o."): v for k, v in found.items() if k.startswith("o.")})
     assert second.step_count == stop
     descend(loss_of(again), BATCHES[stop:], optimiser=second)
@@ -206,3 +213,55 @@ def test_schedules(decay, rates: list[float]) -> None:
     schedule = Schedule(peak=1.0, steps=4, warmup=0.5, decay=decay)
     assert [schedule.rate(step) for step in range(4)] == pytest.approx(rates)
     assert schedule.rate(9) == pytest.approx(1.0 if decay == "constant" else 0.0)
+
+
+def by_hand(rule: str, gradients: list[float], rate: float, decay: float) -> float:
+    """Return where a weight of 1 ends, by the rules as they are published."""
+    weight, mean, square = 1.0, 0.0, 0.0
+    for step, gradient in enumerate(gradients, start=1):
+        if rule == "adamw":
+            weight -= rate * decay * weight
+        else:
+            gradient += decay * weight
+        kept = 0.99 if rule == "rmsprop" else 0.999
+        square = kept * square + (1 - kept) * gradient**2
+        if rule == "rmsprop":
+            weight -= rate * gradient / (math.sqrt(square) + 1e-8)
+        else:
+            mean = 0.9 * mean + 0.1 * gradient
+            size = math.sqrt(square / (1 - kept**step)) + 1e-8
+            weight -= rate * mean / (1 - 0.9**step) / size
+    return weight
+
+
+@rules
+def test_each_rule_is_what_it_says(rule: str) -> None:
+    weight = nn.Parameter(torch.ones(1, 1, dtype=torch.float64))
+    steered = Optimiser([weight], Schedule(peak=0.1, steps=9), rule=rule, weight_decay=0.5)
+    gradients = [0.3, -0.2, 0.5, 0.1]
+    for gradient in gradients:
+        weight.grad = torch.full_like(weight, gradient)
+        steered.step(1.0)
+    assert float(weight.detach()) == pytest.approx(by_hand(rule, gradients, 0.1, 0.5), rel=1e-9)
+
+
+def test_a_rule_nobody_knows() -> None:
+    with pytest.raises(ValueError, match="'sgd' is unknown: use one of adamw, adam, rmsprop"):
+        optimiser(network(), rule="sgd")
+
+
+def test_a_sweep_grows_by_the_same_factor() -> None:
+    sweep = Sweep(low=1e-5, high=1.0, steps=11)
+    rates = [sweep.rate(step) for step in range(11)]
+    assert rates[0] == 1e-5
+    assert rates[-1] == pytest.approx(1.0)
+    assert {round(b / a, 9) for a, b in itertools.pairwise(rates)} == {round(10**0.5, 9)}
+
+
+def test_losses_add_up() -> None:
+    one = Loss(torch.tensor(1.0), torch.tensor(2.0), {"a": torch.tensor(3.0)})
+    other = Loss(torch.tensor(4.0), torch.tensor(5.0), {"a": torch.tensor(1.0), "b": one.value})
+    both = one.plus(other)
+    assert (float(both.value), float(both.count)) == (5.0, 7.0)
+    assert {name: float(value) for name, value in both.metrics.items()} == {"a": 4.0, "b": 1.0}
+    assert set(one.metrics) == {"a"}

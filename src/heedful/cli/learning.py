@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from heedful.store.registry import Version
     from heedful.workspace import Workspace
 
+ROWS_SHOWN = 15
 GOES_ON = "stopped; the same command goes on from here"
 
 
@@ -181,6 +182,12 @@ def pretrain(
             "--from", metavar="VERSION", help="Begin with its network, grown to new units."
         ),
     ] = None,
+    range_test: Annotated[
+        bool,
+        typer.Option(
+            "--range-test", help="Make none: try learning rates for some steps, suggest one."
+        ),
+    ] = False,
     epochs: Epochs = None,
     learning_rate: Rate = None,
     seed: Seed = None,
@@ -190,6 +197,8 @@ def pretrain(
     """Make a candidate by pre-training on what people chose."""
     if popularity and start is not None:
         raise typer.BadParameter("--popularity counts anew: leave out --from")
+    if popularity and range_test:
+        raise typer.BadParameter("--popularity has no learning rate: leave out --range-test")
     flags = overrides(
         settings,
         pretrain__epochs=epochs,
@@ -197,10 +206,43 @@ def pretrain(
         workspace__seed=seed,
     )
 
+    if range_test:
+        _try_rates(workspace, flags, start, json=json)
+        return
+
     def make(opened: Workspace) -> Version:
         return opened.popularity() if popularity else opened.pretrain(start)
 
     _train(workspace, flags, make, json=json)
+
+
+def _try_rates(folder: Path, flags: dict[str, object], start: str | None, *, json: bool) -> None:
+    """Run a range test, and say what came of it."""
+    with outcome():
+        from heedful.loop.progress import reporter
+        from heedful.workspace import Workspace
+
+        with Workspace.open(folder, flags) as opened:
+            opened.reporter = reporter
+            found, plot = opened.range_test(start)
+        if json:
+            print_json(
+                {
+                    "rates": found.rates,
+                    "losses": found.losses,
+                    "suggested": found.suggested,
+                    "plot": str(plot),
+                }
+            )
+        else:
+            print_words("   rate   loss (nats per unit)")
+            every = max(1, len(found.rates) // ROWS_SHOWN)
+            for rate, loss in zip(found.rates[::every], found.losses[::every], strict=True):
+                print_words(f"{rate:.1e}   {loss:.3f}")
+            print_words(f"Suggested: pretrain.learning_rate = {found.suggested:.1e}")
+        if not found.broken:
+            say("The loss was still falling at the highest rate: take this for a lower bound.")
+        say(f"The whole curve: {plot}")
 
 
 def reward(

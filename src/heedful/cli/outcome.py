@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
@@ -26,7 +28,8 @@ def outcome(*, interrupted: str = "stopped") -> Iterator[None]:
         interrupted: what Ctrl-C leaves behind.
     """
     try:
-        yield
+        with _warnings_said():
+            yield
     except KeyboardInterrupt:
         say(f"\nheedful: {interrupted}")
         raise typer.Exit(INTERRUPTED) from None
@@ -39,6 +42,22 @@ def outcome(*, interrupted: str = "stopped") -> Iterator[None]:
         code, words = explained(error)
         say(f"heedful: {words}")
         raise typer.Exit(code) from None
+
+
+@contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Say heedful's own warnings as messages, without the line of code they come from."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if category.__module__.startswith("heedful."):
+                say(f"heedful: {message}")
+            else:
+                shown(message, category, *rest)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def explained(error: Exception) -> tuple[int, str]:

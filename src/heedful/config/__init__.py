@@ -1,10 +1,11 @@
 """What was asked for: ``heedful.toml`` and its defaults, validated; unknown keys are refused.
 
-Sorting the names: `errors` says what is wrong, `sections` holds every key, `sources` reads file,
-environment and flags, `template` writes the documented file that ``heedful init`` makes.
+Sorting the names: `errors` says what is wrong, `rates` which learning rates are sound, `sections`
+holds every key, `sources` reads file, environment and flags, `template` writes the documented file
+that ``heedful init`` makes.
 """
 
-from heedful.config.errors import ConfigError, Problem
+from heedful.config.errors import ConfigError, ConfigWarning, Problem
 from heedful.config.explain import checked_options
 from heedful.config.sections import (
     Config,
@@ -26,6 +27,7 @@ __all__ = [
     "FILE_NAME",
     "Config",
     "ConfigError",
+    "ConfigWarning",
     "Gate",
     "Import",
     "Policy",

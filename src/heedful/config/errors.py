@@ -34,6 +34,10 @@ class Problem:
         return f"{text} ({self.allowed})" if self.allowed else text
 
 
+class ConfigWarning(UserWarning):
+    """A configuration that can be used, and yet is unlikely to be what was meant."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used; nothing of it was applied.
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from heedful.config.fields import key
+from heedful.config.fields import key, toml
+from heedful.config.rates import RATES, TOO_NEAR
 
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Scalar = bool | int | float | str
@@ -99,12 +100,24 @@ class Policy(Section):
 
 
 class Pretrain(Section):
-    """Self-supervised training on the log: predict the next unit."""
+    """Self-supervised training on the log: predict the next unit, or hidden ones."""
 
+    objective: Literal["next", "masked", "both"] = key(
+        "next", "what is predicted: each next unit, hidden ones from both their sides, or both"
+    )
+    masked_share: float = key(
+        0.2, 'objective "masked" or "both": share of the units that are hidden', gt=0, lt=1
+    )
+    bidirectional: bool = key(
+        False, "transformer: ask for hidden units in place, attending to both sides"
+    )
     epochs: int = key(30, "at most this many passes over the streams", ge=1, le=100_000)
     batch: int = key(32, "streams per step", unit="streams", ge=1, le=1_000_000)
-    learning_rate: float = key(2e-3, "AdamW's highest step size", gt=0, le=1)
-    weight_decay: float = key(0.01, "AdamW's decoupled weight decay", ge=0, le=10)
+    optimiser: Literal["adamw", "adam", "rmsprop"] = key("adamw", "the rule of a step")
+    learning_rate: float = key(0.0, "highest step size; 0: the optimiser's own", ge=0, le=1)
+    weight_decay: float = key(
+        0.01, "adamw's decoupled weight decay; the others have none", ge=0, le=10
+    )
     warmup: float = key(0.05, "share of the steps in which the rate rises", ge=0, le=1)
     clip: float = key(1.0, "longest gradient, in its 2-norm", gt=0, le=1e6)
     feedback_dropout: float = key(
@@ -123,6 +136,37 @@ class Pretrain(Section):
     )
     patience: int = key(10, "epochs without a better validation before it stops", ge=1, le=100_000)
     ema: float = key(0.99, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
+    crop: float = key(0.0, "share of the rows cut to a random stretch of them", ge=0, le=1)
+    mask: float = key(0.0, "share of the history's units read as unknown", ge=0, lt=1)
+    substitute: float = key(0.0, "share of the history's units read as similar ones", ge=0, lt=1)
+    adversarial: float = key(
+        0.0, "how far units' vectors are moved for the worse, over their length; 0: off", ge=0, le=1
+    )
+
+    @property
+    def rate(self) -> float:
+        """The highest step size: what was asked for, or the optimiser's own.
+
+        >>> Pretrain().rate, Pretrain(learning_rate=0.5).rate
+        (0.002, 0.5)
+        """
+        return self.learning_rate or RATES[self.optimiser].default
+
+    @property
+    def decay(self) -> float:
+        """The weight decay, of AdamW alone.
+
+        Added to a gradient, as the others would, it is scaled up with it: nothing was learned then.
+        """
+        return self.weight_decay if self.optimiser == "adamw" else 0.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.bidirectional and self.objective == "next":
+            raise ValueError(
+                'bidirectional asks for hidden units: set objective = "masked" or "both" with it'
+            )
+        return self
 
 
 class Reward(Section):
@@ -286,6 +330,34 @@ class Config(Section):
     tune: Tune = Tune()
     gate: Gate = Gate()
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        kinds = self.policy.members or [self.policy.kind]
+        if self.pretrain.bidirectional and "recurrent" in kinds:
+            raise ValueError(
+                "pretrain.bidirectional needs a network that can read from right to left: set "
+                'policy.kind = "transformer" with it'
+            )
+        return self
+
+    def doubts(self) -> tuple[str, ...]:
+        """Return what is allowed and yet unlikely to be meant, each with what to do about it."""
+        pretrain, found = self.pretrain, []
+        highest = RATES[pretrain.optimiser].highest
+        if pretrain.rate > highest:
+            found.append(
+                f"pretrain.learning_rate = {toml(pretrain.rate)} is high for {pretrain.optimiser}, "
+                f"which learned less above {toml(highest)} when it was measured: try a lower one, "
+                "or see heedful pretrain --range-test"
+            )
+        if self.reinforce.learning_rate > pretrain.rate / TOO_NEAR:
+            found.append(
+                f"reinforce.learning_rate = {toml(self.reinforce.learning_rate)} is above a tenth "
+                f"of pre-training's {toml(pretrain.rate)}: reinforcement may undo what was learned "
+                "before; one to two orders below is usual"
+            )
+        return tuple(found)
 
     def canonical(self) -> dict[str, dict[str, Any]]:
         """Return plain JSON values by table and key, every key present, for a policy's card.

@@ -221,6 +221,17 @@ class Streams:
             rows.append(self._row(stream, first, range(low, high)))
         return rows
 
+    def part(self, row: Window, slots: range, *, from_first: bool = False) -> Window:
+        """Return the part of ``row`` in which only ``slots`` are decided.
+
+        Args:
+            row: one of these streams' rows.
+            slots: some of its slots, one after the other.
+            from_first: leave out the events of ``row`` before the decision of the first of them.
+        """
+        first = max(row.first, int(self.slots.start[slots.start])) if from_first else row.first
+        return self._row(row.stream, first, slots)
+
     def single(self, slot: int, window: int) -> Window:
         """Return the row in which ``slot`` alone is decided, as the server would have seen it."""
         return self._window(range(slot, slot + 1), window)

@@ -12,7 +12,8 @@ import torch
 from heedful.contract import Streams
 from heedful.evaluate import log_loss
 from heedful.loop import start
-from heedful.loop.pretrain import Average, by_length, hide_feedback
+from heedful.loop.augment import hide_feedback
+from heedful.loop.pretrain import Average, by_length
 from heedful.loop.run import Checkpoint, Run, split_names
 from heedful.loop.steps import Bench, members_of, network_of
 from heedful.objectives import Loss, Metrics, Optimiser, Schedule, descend, feedback_loss
@@ -129,14 +130,18 @@ class _Training:
         self.answers = Answers((network,), vocabulary, self.window)
         steps = math.ceil(len(self.rows) / self.section.batch) * self.section.epochs
         schedule = Schedule(
-            peak=self.section.learning_rate,
+            peak=self.section.rate,
             steps=steps,
             warmup=self.section.warmup,
             decay="cosine",
         )
         parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimiser = Optimiser(
-            parameters, schedule, weight_decay=self.section.weight_decay, clip=self.section.clip
+            parameters,
+            schedule,
+            rule=self.section.optimiser,
+            weight_decay=self.section.decay,
+            clip=self.section.clip,
         )
         # An average over more than a tenth of the steps would still be on its way from the start.
         self.average = Average(parameters, min(self.section.ema, max(0.0, 1.0 - 10.0 / steps)))

@@ -93,6 +93,36 @@ def training_curve(
     return figure
 
 
+def loss_by_rate(
+    rates: ArrayLike, losses: ArrayLike, suggested: float, *, theme: Theme = LIGHT
+) -> Figure:
+    """Draw a learning-rate range test: the smoothed loss over rates, and the rate it suggests.
+
+    Args:
+        rates: [N], above 0.
+        losses: [N], in nats per unit.
+        suggested: one of the rates.
+        theme: colours.
+    """
+    figure = _figure(theme)
+    axes = figure.subplots()
+    _style(axes, "learning rate (log scale)", "loss (nats per unit)", theme)
+    axes.set_xscale("log")
+    axes.axvline(suggested, color=theme.faint, linewidth=1.4, zorder=0)
+    axes.annotate(
+        f"suggested: {suggested:.1e}",
+        (suggested, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        color=theme.ink,
+    )
+    _draw(axes, [Line("loss", rates, losses)], theme)
+    return figure
+
+
 def reward_by_round(
     served: Sequence[Line],
     *,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from heedful.config import Pretrain
 from heedful.contract import Streams, Window
 from heedful.evaluate.held_out import held_out_ndcg
+from heedful.loop.augment import Similar, crop, hide_feedback, mask
 from heedful.loop.run import Checkpoint, Run, split_names
 from heedful.objectives import (
     NEXT_UNIT_NEEDS,
@@ -21,10 +23,14 @@ from heedful.objectives import (
     Metrics,
     Optimiser,
     Schedule,
+    Sweep,
+    adversarial,
     descend,
+    infill,
+    masked_unit,
     next_unit,
 )
-from heedful.policy import Batch, EventKind, Policy
+from heedful.policy import Batch, Policy
 
 LOGPS = frozenset({"logps"})
 
@@ -41,7 +47,7 @@ def pretrain(
     seed: int,
     seen: bool = False,
 ) -> dict[str, float]:
-    """Train ``policy`` in place on the next unit, and keep the weights of its best epoch.
+    """Train ``policy`` in place on what people chose, and keep the weights of its best epoch.
 
     After each epoch the state is written down; a run that was killed goes on from there and ends
     with the same weights, to the bit, on one thread.
@@ -60,12 +66,7 @@ def pretrain(
     Returns:
         Metrics of the best epoch.
     """
-    if not train.any():
-        raise ValueError(
-            "there is nothing to pre-train on: no unit in the log was chosen by people themselves "
-            "or liked by them; import history, or collect feedback first"
-        )
-    training = _Training(policy, streams, section, train, window, seed)
+    training = Training(policy, streams, section, train, window, seed)
     watch = Best(section.patience)
     training.restore(run.resume(), watch)
     for epoch in range(training.epoch, section.epochs):
@@ -101,7 +102,7 @@ def _shown(score: float | None) -> tuple[dict[str, float], str]:
     return {"ndcg@10": score}, f"validation NDCG@10 {score:.4f}"
 
 
-class _Training:
+class Training:
     """The network, its optimiser and its average, and how far they have come."""
 
     def __init__(
@@ -112,22 +113,58 @@ class _Training:
         train: np.ndarray,
         window: int,
         seed: int,
+        *,
+        schedule: Schedule | Sweep | None = None,
     ) -> None:
+        """Begin, with what :func:`pretrain` is given.
+
+        Args:
+            policy: a network.
+            streams: what was encoded.
+            section: how long, how fast, and what against over-fitting.
+            train: [U] weights of the slots.
+            window: events a stream is long.
+            seed: of everything random.
+            schedule: of the rates; by default up and down again within the epochs asked for.
+
+        Raises:
+            ValueError: no unit has a weight.
+        """
+        if not train.any():
+            raise ValueError(
+                "there is nothing to pre-train on: no unit in the log was chosen by people "
+                "themselves or liked by them; import history, or collect feedback first"
+            )
         self.policy, self.section, self.window, self.seed = policy, section, window, seed
         self.module = cast(nn.Module, policy)
         self.streams = replace(
             streams, slots=replace(streams.slots, weight=train.astype(np.float64))
         )
+        self.similar = similar_units(self.streams) if section.substitute else None
         self.epoch = 0
-        steps = math.ceil(len(self.rows(0)) / section.batch) * section.epochs
         parameters = [p for p in self.module.parameters() if p.requires_grad]
-        schedule = Schedule(
-            peak=section.learning_rate, steps=steps, warmup=section.warmup, decay="cosine"
-        )
         self.optimiser = Optimiser(
-            parameters, schedule, weight_decay=section.weight_decay, clip=section.clip
+            parameters,
+            schedule or self._schedule(),
+            rule=section.optimiser,
+            weight_decay=section.decay,
+            clip=section.clip,
         )
         self.average = Average(parameters, section.ema)
+
+    @property
+    def by_turns(self) -> bool:
+        """Whether next and hidden units are asked for in steps of their own.
+
+        In one pass a body reads either one way or both.
+        """
+        return self.section.objective == "both" and self.section.bidirectional
+
+    def _schedule(self) -> Schedule:
+        section = self.section
+        steps = math.ceil(len(self.rows(0)) / section.batch) * section.epochs
+        steps *= 2 if self.by_turns else 1
+        return Schedule(peak=section.rate, steps=steps, warmup=section.warmup, decay="cosine")
 
     def rows(self, epoch: int) -> list[Window]:
         """Return the windows of one pass, cut anew each time, if something is learned there."""
@@ -135,13 +172,27 @@ class _Training:
         rows = self.streams.chunks(self.window, rng)
         starts = np.array([row.slots.start for row in rows])
         learned = np.add.reduceat(self.streams.slots.weight, starts) > 0
-        return [row for row, keep in zip(rows, learned, strict=True) if keep]
+        rows = [row for row, keep in zip(rows, learned, strict=True) if keep]
+        if self.section.objective != "next":
+            rows = [self._learned(row) for row in rows]
+        if self.section.crop:
+            rows = crop(
+                self.streams, rows, self.section.crop, np.random.default_rng([self.seed, epoch, 2])
+            )
+        return rows
+
+    def _learned(self, row: Window) -> Window:
+        """Return ``row`` up to its last unit with a weight.
+
+        Hidden units are asked for with all of the row in view, so what is held out, which always
+        stands behind what is learned, must not be in it.
+        """
+        weight = self.streams.slots.weight[row.slots.start : row.slots.stop]
+        last = row.slots.start + int(np.flatnonzero(weight)[-1])
+        return self.streams.part(row, range(row.slots.start, last + 1))
 
     def pass_over(self, epoch: int, run: Run) -> None:
         """Take one pass over the streams."""
-        torch.manual_seed(hash((self.seed, epoch)) & 0x7FFF_FFFF)
-        rng = np.random.default_rng([self.seed, epoch, 1])
-        self.module.train()
         totals: dict[str, float] = {}
 
         def on_step(_step: int, metrics: Metrics) -> None:
@@ -150,26 +201,50 @@ class _Training:
                 totals[name] = totals.get(name, 0.0) + value
             totals["steps"] = totals.get("steps", 0.0) + 1
 
-        descend(self.loss, self.batches(epoch, rng), optimiser=self.optimiser, on_step=on_step)
-        self.module.eval()
+        self.descend(epoch, on_step)
         steps = totals.pop("steps")
         means = {name: value / steps for name, value in totals.items()}
         run.log(self.optimiser.step_count, means, part="train")
 
+    def descend(self, epoch: int, on_step: Callable[[int, Metrics], None]) -> None:
+        """Take the steps of one pass; ``on_step`` is told of each, and may raise to stop."""
+        torch.manual_seed(hash((self.seed, epoch)) & 0x7FFF_FFFF)
+        rng = np.random.default_rng([self.seed, epoch, 1])
+        self.module.train()
+        try:
+            descend(self.loss, self.batches(epoch, rng), optimiser=self.optimiser, on_step=on_step)
+        finally:
+            self.module.eval()
+
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """Yield batches of rows of like length, in random order, with some feedback hidden."""
-        rows = self.rows(epoch)
-        for group in by_length(rows, self.section.batch, rng):
+        """Yield batches of rows of like length, in random order, with some of them hidden."""
+        section = self.section
+        for group in by_length(self.rows(epoch), section.batch, rng):
             batch = self.streams.batch(group, seen=True)
-            yield hide_feedback(batch, self.section.feedback_dropout, rng)
+            if self.similar is not None:
+                batch = self.similar.substitute(batch, section.substitute, rng)
+            batch = mask(batch, section.mask, rng)
+            batch = hide_feedback(batch, section.feedback_dropout, rng)
+            if section.objective == "next" or self.by_turns:
+                yield batch
+            if section.objective != "next":
+                keep = section.objective == "both" and not self.by_turns
+                share, in_place = section.masked_share, section.bidirectional
+                yield infill(batch, share, rng, keep=keep, in_place=in_place)
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of one batch."""
+        if not self.section.adversarial:
+            return self._loss(batch)
+        reader = getattr(self.module, "embed", nn.Identity())
+        return adversarial(self._loss, batch, reader, self.section.adversarial)
+
+    def _loss(self, batch: Batch) -> Loss:
         weight, channels = self.section.feedback_weight, self.streams.schema.channels
         needs = NEXT_UNIT_NEEDS if weight and channels else LOGPS
-        return next_unit(
-            self.policy.forward(batch, needs), batch, channels=channels, feedback_weight=weight
-        )
+        outputs = self.policy.forward(batch, needs)
+        loss = next_unit(outputs, batch, channels=channels, feedback_weight=weight)
+        return loss if batch.gaps is None else loss.plus(masked_unit(outputs, batch))
 
     def averaged(self) -> Average:
         """Return a context in which the network has its averaged weights."""
@@ -271,21 +346,8 @@ def by_length(
         yield [rows[i] for i in groups[index]]
 
 
-def hide_feedback(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
-    """Return a batch in which a share of the feedback in the history is unknown.
-
-    So that a policy is at home where nobody has answered yet. Targets stay.
-    """
-    if not share:
-        return batch
-    events = batch.events
-    hidden = torch.from_numpy(rng.random(tuple(events.kind.shape)) < share)
-    hidden &= events.kind == EventKind.UNIT
-    return replace(
-        batch,
-        events=replace(
-            events,
-            channel=events.channel.masked_fill(hidden, 0),
-            value=events.value.masked_fill(hidden, 0.0),
-        ),
-    )
+def similar_units(streams: Streams) -> Similar:
+    """Return which units of ``streams`` are similar, by the slots that have a weight alone."""
+    learned, unit = streams.slots.weight > 0, streams.slots.unit
+    sequences = [unit[low:high][learned[low:high]] for low, high in pairwise(streams.slot_offsets)]
+    return Similar.fit(sequences, streams.schema.size)

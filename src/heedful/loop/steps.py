@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from heedful.config import Config, Pretrain
+from heedful.config import Config, ConfigWarning, Pretrain
 from heedful.config import Reward as RewardSection
 from heedful.contract import Domain, Streams
 from heedful.evaluate.held_out import (
@@ -28,6 +29,7 @@ from heedful.evaluate.held_out import (
 from heedful.loop import start
 from heedful.loop.pretrain import pretrain
 from heedful.loop.progress import Reporter, Silent
+from heedful.loop.range_test import RangeTest, range_test
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
 from heedful.loop.tune import gather, tune
@@ -261,22 +263,14 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
     Raises:
         ValueError: the log holds nothing that people chose themselves, or ``parent`` no network.
     """
-    snapshot, config = bench.log.snapshot(), bench.config
-    torch.manual_seed(config.workspace.seed)
-    network, vocabulary = _begun(bench, snapshot, parent)
-    streams = bench.encode(snapshot, vocabulary)
-    split = split_of(config.pretrain, streams, snapshot)
-    weights = chosen_by_people(streams) * split.train
-    weights *= by_reward(streams, config.pretrain.reward_weight)
-    learned = np.unique(streams.slots.unit[weights > 0])
-    counts = start.describe(
-        [network], vocabulary, snapshot, learned, dropout=config.policy.id_dropout
-    )
-    validation = _validation(streams, split, weights, seen=repeats(bench))
+    config = bench.config
+    made = _ready(bench, parent)
+    network, streams, weights = made.network, made.streams, made.weights
+    validation = made.validation
     metrics: dict[str, float] = {}
     runs = []
     for number, member in enumerate(members_of(network)):
-        run = _run(bench, "pretrain", snapshot, parent=parent, member=number)
+        run = _run(bench, "pretrain", made.snapshot, parent=parent, member=number)
         runs.append(run)
         try:
             metrics = pretrain(
@@ -302,15 +296,83 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
     version = _register(
         bench,
         policy,
-        vocabulary,
-        snapshot,
+        made.vocabulary,
+        made.snapshot,
         step="pretrain",
-        metrics=metrics | counts,
+        metrics=metrics | made.counts,
         parent=parent,
     )
     for run in runs:
         run.finish()
     return version
+
+
+def rates_tried(bench: Bench, parent: Version | None = None) -> tuple[RangeTest, Path]:
+    """Try learning rates for :func:`pretrained`, and draw the loss over them; no version is left.
+
+    Returns:
+        What was found, and the file of the plot.
+
+    Raises:
+        ValueError: as :func:`pretrained`; or no rate changed anything for the better.
+    """
+    from heedful.loop.plots import loss_by_rate, png  # matplotlib: no other step draws
+
+    config = bench.config
+    made = _ready(bench, parent)
+    run = _run(bench, "range-test", made.snapshot, parent=parent)
+    try:
+        run.resume()  # it takes seconds, so it begins anew
+        found = range_test(
+            members_of(made.network)[0],
+            made.streams,
+            config.pretrain,
+            run,
+            train=made.weights,
+            window=config.policy.window,
+            seed=config.workspace.seed,
+        )
+        plot = run.folder / "range-test.png"
+        plot.write_bytes(png(loss_by_rate(found.rates, found.losses, found.suggested)))
+    finally:
+        run.close()
+    run.finish()
+    return found, plot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """What pre-training begins with: a network, and what it learns from."""
+
+    network: Policy
+    vocabulary: Vocabulary
+    snapshot: Snapshot
+    streams: Streams
+    weights: np.ndarray
+    validation: np.ndarray
+    counts: dict[str, float]
+
+
+def _ready(bench: Bench, parent: Version | None) -> _Ready:
+    snapshot, config = bench.log.snapshot(), bench.config
+    _warn(config)
+    torch.manual_seed(config.workspace.seed)
+    network, vocabulary = _begun(bench, snapshot, parent)
+    streams = bench.encode(snapshot, vocabulary)
+    split = split_of(config.pretrain, streams, snapshot)
+    weights = chosen_by_people(streams) * split.train
+    weights *= by_reward(streams, config.pretrain.reward_weight)
+    learned = np.unique(streams.slots.unit[weights > 0])
+    counts = start.describe(
+        [network], vocabulary, snapshot, learned, dropout=config.policy.id_dropout
+    )
+    validation = _validation(streams, split, weights, seen=repeats(bench))
+    return _Ready(network, vocabulary, snapshot, streams, weights, validation, counts)
+
+
+def _warn(config: Config) -> None:
+    for doubt in config.doubts():
+        warnings.warn(doubt, ConfigWarning, stacklevel=3)
 
 
 def _begun(bench: Bench, snapshot: Snapshot, parent: Version | None) -> tuple[Policy, Vocabulary]:
@@ -339,6 +401,7 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
         ValueError: no decision in the log has probabilities and a matured reward, or ``[reward]``
             asks for what has not been fitted.
     """
+    _warn(bench.config)
     snapshot = bench.log.snapshot()
     reward = _named_reward(bench, reward)
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)

@@ -1,6 +1,8 @@
 """What we want: losses and returns as pure functions, and the one loop that descends them."""
 
-from heedful.objectives.descend import Metrics, Optimiser, Schedule, descend
+from heedful.objectives.adversarial import adversarial
+from heedful.objectives.descend import RULES, Metrics, Optimiser, Schedule, Sweep, descend
+from heedful.objectives.infilling import infill
 from heedful.objectives.joint import balanced, joint, ours
 from heedful.objectives.loss import Loss
 from heedful.objectives.near import IMITATE_NEEDS, PARENT_NEEDS, divergence, imitate
@@ -13,18 +15,26 @@ from heedful.objectives.policy_gradient import (
 )
 from heedful.objectives.prepare import prepare
 from heedful.objectives.returns import generalised_advantages
-from heedful.objectives.supervised import NEXT_UNIT_NEEDS, feedback_loss, next_unit
+from heedful.objectives.supervised import (
+    NEXT_UNIT_NEEDS,
+    feedback_loss,
+    masked_unit,
+    next_unit,
+)
 
 __all__ = [
     "IMITATE_NEEDS",
     "NEEDS",
     "NEXT_UNIT_NEEDS",
     "PARENT_NEEDS",
+    "RULES",
     "Loss",
     "Metrics",
     "Optimiser",
     "Schedule",
+    "Sweep",
     "UnknownProbabilityError",
+    "adversarial",
     "balanced",
     "descend",
     "divergence",
@@ -32,7 +42,9 @@ __all__ = [
     "generalised_advantages",
     "imitate",
     "importance",
+    "infill",
     "joint",
+    "masked_unit",
     "next_unit",
     "ours",
     "ppo",

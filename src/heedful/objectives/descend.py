@@ -15,6 +15,12 @@ from heedful.policy import Batch
 
 Metrics = Mapping[str, float]
 
+RULES: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "rmsprop": torch.optim.RMSprop,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -51,8 +57,34 @@ class Schedule:
                 return self.peak
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """A rate that grows by the same factor each step, for :mod:`heedful.loop.range_test`.
+
+    Attributes:
+        low, high: the first rate and the last, both above 0.
+        steps: how many steps lie between.
+    """
+
+    low: float
+    high: float
+    steps: int
+
+    def rate(self, step: int) -> float:
+        """Return the rate of step ``step``, counted from 0.
+
+        >>> [round(Sweep(low=1e-4, high=1e-2, steps=3).rate(step), 6) for step in range(3)]
+        [0.0001, 0.001, 0.01]
+        """
+        return float(self.low * (self.high / self.low) ** (step / max(1, self.steps - 1)))
+
+
 class Optimiser:
-    """AdamW with a schedule, a bound on the gradient's norm, and a size of micro-batch.
+    """A rule with a schedule, a bound on the gradient's norm, and a size of micro-batch.
+
+    The rules: ``"adamw"`` (Loshchilov & Hutter, arXiv 1711.05101), whose decay is decoupled from
+    the gradient; ``"adam"`` (Kingma & Ba, arXiv 1412.6980) and ``"rmsprop"`` (Tieleman & Hinton
+    2012), to whose gradient the decay is added.
 
     It can be written down between any two steps and taken up again (:meth:`tensors`,
     :meth:`restore`): the steps after that are the same to the last bit.
@@ -61,21 +93,29 @@ class Optimiser:
     def __init__(
         self,
         parameters: Sequence[nn.Parameter],
-        schedule: Schedule,
+        schedule: Schedule | Sweep,
         *,
+        rule: str = "adamw",
         weight_decay: float = 0.0,
         clip: float = 1.0,
         micro_batch: int = 1_000_000,
         eps: float = 1e-8,
     ) -> None:
-        """Decay matrices only: shrinking a norm or a bias has no use (GPT-3, appendix B)."""
+        """Decay matrices only: shrinking a norm or a bias has no use (GPT-3, appendix B).
+
+        Raises:
+            ValueError: there is no such ``rule``.
+        """
+        if rule not in RULES:
+            raise ValueError(f"optimiser {rule!r} is unknown: use one of {', '.join(RULES)}")
         self.parameters = list(parameters)
         groups = [
             {"params": [p for p in self.parameters if p.dim() >= 2], "weight_decay": weight_decay},
             {"params": [p for p in self.parameters if p.dim() < 2], "weight_decay": 0.0},
         ]
         filled = [group for group in groups if group["params"]]
-        self._adam = torch.optim.AdamW(filled, lr=schedule.peak, eps=eps)
+        made: Callable[..., torch.optim.Optimizer] = RULES[rule]
+        self._rule = made(filled, lr=schedule.rate(0), eps=eps)
         self.schedule, self.clip, self.micro_batch = schedule, clip, micro_batch
         self.step_count = 0
 
@@ -91,19 +131,19 @@ class Optimiser:
         self.step_count += 1
         if not bool(torch.isfinite(norm)):
             return {"learning_rate": rate, "gradient_norm": float(norm), "skipped": 1.0}
-        for group in self._adam.param_groups:
+        for group in self._rule.param_groups:
             group["lr"] = rate
-        self._adam.step()
+        self._rule.step()
         return {"learning_rate": rate, "gradient_norm": float(norm), "skipped": 0.0}
 
     def clear(self) -> None:
         """Forget the gradient."""
-        self._adam.zero_grad(set_to_none=True)
+        self._rule.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that has to survive, as tensors with names."""
         found = {"step_count": torch.tensor(self.step_count)}
-        for index, state in self._adam.state_dict()["state"].items():
+        for index, state in self._rule.state_dict()["state"].items():
             found |= {f"{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         return found
 
@@ -115,7 +155,7 @@ class Optimiser:
             if name != "step_count":
                 index, key = name.split(".", 1)
                 state.setdefault(int(index), {})[key] = tensor
-        self._adam.load_state_dict({**self._adam.state_dict(), "state": state})
+        self._rule.load_state_dict({**self._rule.state_dict(), "state": state})
 
 
 def descend(

@@ -24,3 +24,10 @@ class Loss:
     value: Tensor
     count: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def plus(self, other: Loss) -> Loss:
+        """Return the loss over the units of both; metrics of one name add up."""
+        metrics = dict(self.metrics)
+        for name, value in other.metrics.items():
+            metrics[name] = metrics[name] + value if name in metrics else value
+        return Loss(self.value + other.value, self.count + other.count, metrics)

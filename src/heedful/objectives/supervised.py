@@ -1,4 +1,4 @@
-"""Learning without reward: the next unit, and what people will answer to it."""
+"""Learning without reward: the next unit, a hidden one, and what people will answer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ def next_unit(
         L = - sum_t w_t log p(x_t | x_<t, y_<t) + feedback_weight * (answers' loss)
 
     Full softmax cross-entropy over the vocabulary (Klenitskiy & Vasilev, arXiv 2309.07602: it is
-    what lifts a plain causal transformer over sampled losses).
+    what lifts a plain causal transformer over sampled losses). Slots that ask for a hidden unit are
+    left to :func:`masked_unit`.
     """
     assert outputs.logps is not None
-    nll = -(outputs.logps * batch.weights * batch.mask)
-    count = (batch.weights * batch.mask).sum(dtype=torch.float64)
+    slots = batch.mask if batch.gaps is None else batch.mask & ~batch.gaps
+    nll = -(outputs.logps * batch.weights * slots)
+    count = (batch.weights * slots).sum(dtype=torch.float64)
     metrics = {"nll": nll.sum().detach()}
     value = nll.sum()
     if feedback_weight and channels:
@@ -32,6 +34,23 @@ def next_unit(
         metrics["feedback_loss"] = answers.sum().detach()
         value = value + feedback_weight * answers.sum()
     return Loss(value, count, metrics)
+
+
+def masked_unit(outputs: Outputs, batch: Batch) -> Loss:
+    """Maximise the likelihood of hidden units, given what stands on both sides of them.
+
+        L = - sum_{t hidden} w_t log p(x_t | everything in the window but x_t)
+
+    Which are hidden, and where they are asked for, :func:`heedful.objectives.infill` has decided
+    (``batch.gaps``); without a gap the loss is 0. Beside ``nll``, which :func:`next_unit` has too,
+    stand the part of the hidden units in it, ``masked_nll``, and their weight, ``hidden``.
+    """
+    assert outputs.logps is not None
+    slots = torch.zeros_like(batch.mask) if batch.gaps is None else batch.mask & batch.gaps
+    nll = -(outputs.logps * batch.weights * slots).sum()
+    count = (batch.weights * slots).sum(dtype=torch.float64)
+    shown = {"nll": nll.detach(), "masked_nll": nll.detach(), "hidden": count.to(nll.dtype)}
+    return Loss(nll, count, shown)
 
 
 def feedback_loss(outputs: Outputs, batch: Batch, channels: tuple[Channel, ...]) -> Tensor:

@@ -119,6 +119,20 @@ class Events:
         """Return the rows numbered in ``rows``."""
         return Events(*(getattr(self, f.name)[rows] for f in fields(self)))
 
+    def hide(self, hidden: Tensor) -> Events:
+        """Return events in which some units are unknown, and whatever speaks of them says not whom.
+
+        Args:
+            hidden: bool [B, L], at events that are units.
+        """
+        unit = self.unit.masked_fill(hidden, -1)
+        speaks = (self.kind != EventKind.UNIT) & (self.unit >= 0)
+        if bool(speaks.any()):
+            told = torch.where(hidden, self.unit, -1)
+            same = (self.unit[:, :, None] == told[:, None, :]).any(-1)
+            unit = unit.masked_fill(speaks & same, -1)
+        return replace(self, unit=unit)
+
     def to(self, device: torch.device) -> Events:
         """Return these events on ``device``."""
         return Events(*(getattr(self, f.name).to(device) for f in fields(self)))
@@ -197,6 +211,10 @@ class Batch:
         discounts: float [B, T], 1 inside a decision, gamma at its end, 0 where it terminated.
         weights: float [B, T], how much the slot counts in a loss.
         feedback: float [B, T, C], what people answered to the unit, scaled to [0, 1]; NaN unknown.
+        gaps: bool [B, T], the unit is hidden in the events and asked for with both of its sides in
+            view; ``None`` where nothing is hidden, as outside of pre-training.
+        both_ways: every event is read with those behind it in view, for gaps that are asked for in
+            place; only networks whose body can.
         reference_logps, old_logps, old_values, advantages, returns: [B, T], filled in by
             :func:`heedful.objectives.prepare`.
     """
@@ -213,6 +231,8 @@ class Batch:
     discounts: Tensor
     weights: Tensor
     feedback: Tensor
+    gaps: Tensor | None = None
+    both_ways: bool = False
     reference_logps: Tensor | None = None
     old_logps: Tensor | None = None
     old_values: Tensor | None = None

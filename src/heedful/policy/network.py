@@ -189,6 +189,13 @@ class Network(nn.Module, ABC):
             lengths: int64 [B].
         """
 
+    def _read_both_ways(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+        """Do as ``_read``, with the events behind each one in view, where a body can."""
+        raise ValueError(
+            f"a {self.kind} network reads from left to right only: set pretrain.bidirectional = "
+            'false, or policy.kind = "transformer"'
+        )
+
     @abstractmethod
     def _extend(self, state: Any, x: Tensor, at: Tensor, lengths: Tensor) -> tuple[Any, Tensor]:
         """Return the body's new state and what is known after each row's last event, [B, D]."""
@@ -297,7 +304,8 @@ class Network(nn.Module, ABC):
         events = batch.events
         at = last_known(events.time)
         embedded = self.dropout(self.embed(events, since_last(events.time, at)))
-        known = self._read(embedded, at, events.lengths) + self.dropout(self.memory(events))
+        read = self._read_both_ways if batch.both_ways else self._read
+        known = read(embedded, at, events.lengths) + self.dropout(self.memory(events))
         rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
         place = (rows[batch.mask], batch.positions[batch.mask])
         now = None if batch.choices.now is None else batch.choices.now[batch.mask]

@@ -186,12 +186,19 @@ class Transformer(Network):
         return KeyValueState(cache, cache, lengths, self.bias.new_zeros(n, self.width))
 
     def _read(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+        return self._attend(x, at, None)
+
+    def _read_both_ways(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+        real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        return self._attend(x, at, real[:, None, None])
+
+    def _attend(self, x: Tensor, at: Tensor, mask: Tensor | None) -> Tensor:
         positions = torch.arange(x.shape[1], device=x.device)[None]
         turn = Turn(positions, at, self.width // self.heads, x.dtype)
         for block in self.blocks:
             assert isinstance(block, Block)
             query, key, value = block.project(x, turn)
-            x = block.attend(x, query, key, value, None)
+            x = block.attend(x, query, key, value, mask)
         return torch.as_tensor(self.norm(x))
 
     def _extend(
