@@ -233,6 +233,18 @@ class Workspace:
         """
         return steps.reinforced(self.bench(), self._named(parent))
 
+    def tune(self, parent: str | None = None) -> Version:
+        """Leave a candidate that moves ``parent`` (the live version) towards trusted labels.
+
+        Labels are demonstrations in the log, and what people under ``[tune] trusted`` clicked or
+        rated. The candidate goes through the same gate as any other.
+
+        Raises:
+            LookupError: there is no live version to start from.
+            ValueError: there are too few labels, or those held out did not become likelier.
+        """
+        return steps.tuned(self.bench(), self._named(parent))
+
     def evaluate(self, version: Version | str | None = None) -> Evaluation:
         """Say what ``version`` is worth: ranking, estimated value, and the gate's verdict.
 

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from heedful.loop.pretrain import _Best
+from heedful.loop.pretrain import Best
 from heedful.workspace import RUNS, Workspace
 from tests.small_shop import COLUMNS, TINY
 
 
 def kept(scores: list[float | None]) -> tuple[int, float | None]:
     """Return which of epochs with these scores is kept, and its score."""
-    watch = _Best(patience=9)
+    watch = Best(patience=9)
     for epoch, score in enumerate(scores):
         watch.look(epoch, score, nn.Linear(1, 1))
     return watch.epoch, watch.score

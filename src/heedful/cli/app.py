@@ -55,6 +55,7 @@ def command() -> typer.Typer:
     app.command("import")(learning.import_file)
     app.command("pretrain")(learning.pretrain)
     app.command("reinforce")(learning.reinforce)
+    app.command("tune")(learning.tune)
     app.command("evaluate")(judging.evaluate)
     app.command("promote")(judging.promote)
     app.command("rollback")(judging.rollback)

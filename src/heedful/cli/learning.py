@@ -1,4 +1,4 @@
-"""Verbs that fill the log and make candidates: import, pretrain, reinforce, run."""
+"""Verbs that fill the log and make candidates: import, pretrain, reinforce, tune, run."""
 
 from __future__ import annotations
 
@@ -222,6 +222,32 @@ def reinforce(
         workspace__seed=seed,
     )
     _train(workspace, flags, lambda opened: opened.reinforce(parent), json=json)
+
+
+def tune(
+    workspace: Folder,
+    parent: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Start from it; by default the live one.")
+    ] = None,
+    epochs: Epochs = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Make a candidate from a few trusted labels.
+
+    Labels are demonstrations in the log, what should have been chosen, and what people named under
+    [tune] trusted clicked or rated. The candidate stays near the version it starts from, and goes
+    through the same gate.
+    """
+    flags = overrides(
+        settings,
+        tune__epochs=epochs,
+        tune__learning_rate=learning_rate,
+        workspace__seed=seed,
+    )
+    _train(workspace, flags, lambda opened: opened.tune(parent), json=json)
 
 
 def _train(

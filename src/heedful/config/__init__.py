@@ -16,6 +16,7 @@ from heedful.config.sections import (
     Reward,
     Section,
     Serve,
+    Tune,
     Workspace,
 )
 from heedful.config.sources import FILE_NAME, load
@@ -34,6 +35,7 @@ __all__ = [
     "Reward",
     "Section",
     "Serve",
+    "Tune",
     "Workspace",
     "checked_options",
     "load",

@@ -159,6 +159,9 @@ class Reinforce(Section):
     entropy: float = key(0.0, "weight of the entropy bonus", ge=0, le=1e3)
     value_weight: float = key(0.5, "weight of the loss of the value head", ge=0, le=1e3)
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    next_unit: float = key(
+        0.0, "weight of the likelihood of what people chose themselves, seen again", ge=0, le=1e3
+    )
     replay: float = key(
         0.5, "older streams learned from again, as a share of the new ones", ge=0, le=100
     )
@@ -171,6 +174,26 @@ class Reinforce(Section):
     gamma: float = key(
         0.0, "discount between decisions; 0: a decision answers for itself", ge=0, le=1
     )
+
+
+class Tune(Section):
+    """Fine-tuning on few trusted labels: what should have been chosen."""
+
+    trusted: list[str] = key(
+        [], "user ids of people whose clicks and ratings are labels, beside all demonstrations"
+    )
+    scope: Literal["heads", "last_block", "all"] = key(
+        "last_block", "what may change: output heads, the last block too, or everything"
+    )
+    epochs: int = key(300, "at most this many passes over the labels", ge=1, le=100_000)
+    batch: int = key(8, "labels per step", unit="labels", ge=1, le=1_000_000)
+    learning_rate: float = key(2e-4, "AdamW's highest step size", gt=0, le=1)
+    kl: float = key(0.1, "weight of the divergence from the parent, per unit", ge=0, le=1e3)
+    minimum: int = key(20, "refuse to tune on fewer", unit="labels", ge=2, le=1_000_000)
+    held_out: float = key(
+        0.2, "share of the labels, whole subjects, that says when to stop", gt=0, le=0.5
+    )
+    patience: int = key(10, "passes without a better one before it stops", ge=1, le=100_000)
 
 
 class Gate(Section):
@@ -227,6 +250,7 @@ class Config(Section):
     pretrain: Pretrain = Pretrain()
     reward: Reward = Reward()
     reinforce: Reinforce = Reinforce()
+    tune: Tune = Tune()
     gate: Gate = Gate()
     serve: Serve = Serve()
 

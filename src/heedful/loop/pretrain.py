@@ -66,7 +66,7 @@ def pretrain(
             "or liked by them; import history, or collect feedback first"
         )
     training = _Training(policy, streams, section, train, window, seed)
-    watch = _Best(section.patience)
+    watch = Best(section.patience)
     training.restore(run.resume(), watch)
     for epoch in range(training.epoch, section.epochs):
         training.pass_over(epoch, run)
@@ -175,7 +175,7 @@ class _Training:
         """Return a context in which the network has its averaged weights."""
         return self.average
 
-    def checkpoint(self, epoch: int, watch: _Best) -> Checkpoint:
+    def checkpoint(self, epoch: int, watch: Best) -> Checkpoint:
         """Return everything that the next epoch depends on."""
         tensors = {f"policy.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.tensors().items()}
@@ -184,7 +184,7 @@ class _Training:
         facts = {"step": self.optimiser.step_count, "epoch": epoch}
         return Checkpoint(tensors, {**facts, "best": [watch.epoch, watch.score]})
 
-    def restore(self, checkpoint: Checkpoint | None, watch: _Best) -> None:
+    def restore(self, checkpoint: Checkpoint | None, watch: Best) -> None:
         """Take up a checkpoint."""
         if checkpoint is None:
             return
@@ -198,7 +198,7 @@ class _Training:
 
 
 @dataclass(slots=True)
-class _Best:
+class Best:
     """The weights of the best epoch so far."""
 
     patience: int

@@ -29,6 +29,7 @@ from heedful.loop.pretrain import pretrain
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
+from heedful.loop.tune import gather, tune
 from heedful.policy import (
     Ensemble,
     Floor,
@@ -42,7 +43,7 @@ from heedful.policy import (
     maker,
     save,
 )
-from heedful.record import Kind
+from heedful.record import Kind, pseudonym
 from heedful.reward import Earned, earn, from_config
 from heedful.store.log import Log
 from heedful.store.registry import (
@@ -92,6 +93,17 @@ class Bench:
     def salt(self, purpose: str) -> str:
         """Return 32 hexadecimal digits for ``purpose``, the same for the same purpose."""
         return hmac.new(self.secret, purpose.encode(), hashlib.sha256).hexdigest()[:32]
+
+    @property
+    def trusted(self) -> list[str]:
+        """Return the pseudonyms of the people under ``[tune] trusted``."""
+        return [pseudonym(user, self.secret) for user in self.config.tune.trusted]
+
+    def asked_for(self) -> dict[str, dict[str, Any]]:
+        """Return the configuration for a card: no user id of anybody stands in one."""
+        asked = self.config.canonical()
+        asked["tune"]["trusted"] = self.trusted
+        return asked
 
     def earned(self, snapshot: Snapshot) -> Earned:
         """Return what the units of ``snapshot`` earned by the reward that was asked for."""
@@ -242,9 +254,59 @@ def reinforced(bench: Bench, parent: Version) -> Version:
     return version
 
 
+def tuned(bench: Bench, parent: Version) -> Version:
+    """Move ``parent`` towards the trusted labels in the log, staying near it.
+
+    Raises:
+        ValueError: there are too few labels, the parent has no network, or held-out labels did not
+            become likelier.
+    """
+    snapshot, config = bench.log.snapshot(), bench.config
+    loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
+    start.network_within(loaded.policy)
+    before = without_floor(loaded.policy)  # exploration hides how unlikely a label is
+    policy = clone(before)
+    streams = bench.domain.encode(snapshot, loaded.vocabulary)
+    section, seed, window = config.tune, config.workspace.seed, config.policy.window
+    labels = gather(
+        snapshot,
+        streams,
+        loaded.vocabulary,
+        before,
+        section,
+        givers=bench.trusted,
+        ratings=(config.reward.rating_min, config.reward.rating_max),
+        spared=split_of(config.pretrain, streams, snapshot).train,
+        window=window,
+        seed=seed,
+    )
+    counts = start.describe([policy, before], loaded.vocabulary, snapshot, labels.chosen())
+    run = _run(bench, "tune", snapshot, parent=parent)
+    try:
+        metrics = tune(policy, before, labels, section, run, window=window, seed=seed)
+    finally:
+        run.close()
+    version = _register(
+        bench,
+        policy,
+        loaded.vocabulary,
+        snapshot,
+        step="tune",
+        metrics=metrics | counts,
+        parent=parent,
+    )
+    run.finish()
+    return version
+
+
 def learned_until(bench: Bench, version: Version) -> int:
-    """Return the sequence number up to which ``version`` was reinforced; 0 where it never was."""
+    """Return the sequence number up to which ``version`` was reinforced; 0 where it never was.
+
+    Tuning looks at labels and not at rewards: a tuned version stands where its parent does.
+    """
     card = bench.registry.card(version.name)
+    if card.step == "tune" and card.parent is not None:
+        return learned_until(bench, bench.registry.version(card.parent))
     return card.snapshot.watermark if card.step == "reinforce" and card.snapshot else 0
 
 
@@ -369,7 +431,7 @@ def _run(
     inputs = {
         "step": step,
         "snapshot": {"watermark": snapshot.watermark, "digest": snapshot.digest()},
-        "configuration": bench.config.canonical(),
+        "configuration": bench.asked_for(),
         "parent": None if parent is None else parent.name,
         "code": current_code().digest,
         "member": member,
@@ -395,7 +457,7 @@ def _register(
         step=step,
         parent=None if parent is None else parent.name,
         snapshot=Data(watermark=snapshot.watermark, digest=snapshot.digest()),
-        configuration=config.canonical(),
+        configuration=bench.asked_for(),
         seed=config.workspace.seed,
         code=current_code(),
         environment=current_environment(device="cpu", threads=config.workspace.threads),

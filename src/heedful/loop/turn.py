@@ -24,7 +24,7 @@ Action = Literal[
     "first version", "trial begun", "promoted", "refused", "waiting", "approval", "nothing new"
 ]
 
-NETWORKS = ("pretrain", "reinforce")
+NETWORKS = ("pretrain", "reinforce", "tune")
 
 
 @dataclass(frozen=True, slots=True)

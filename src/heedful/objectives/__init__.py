@@ -1,7 +1,9 @@
 """What we want: losses and returns as pure functions, and the one loop that descends them."""
 
 from heedful.objectives.descend import Metrics, Optimiser, Schedule, descend
+from heedful.objectives.joint import balanced, joint, ours
 from heedful.objectives.loss import Loss
+from heedful.objectives.near import IMITATE_NEEDS, PARENT_NEEDS, divergence, imitate
 from heedful.objectives.policy_gradient import (
     NEEDS,
     UnknownProbabilityError,
@@ -14,18 +16,25 @@ from heedful.objectives.returns import generalised_advantages
 from heedful.objectives.supervised import NEXT_UNIT_NEEDS, feedback_loss, next_unit
 
 __all__ = [
+    "IMITATE_NEEDS",
     "NEEDS",
     "NEXT_UNIT_NEEDS",
+    "PARENT_NEEDS",
     "Loss",
     "Metrics",
     "Optimiser",
     "Schedule",
     "UnknownProbabilityError",
+    "balanced",
     "descend",
+    "divergence",
     "feedback_loss",
     "generalised_advantages",
+    "imitate",
     "importance",
+    "joint",
     "next_unit",
+    "ours",
     "ppo",
     "prepare",
     "reinforce",

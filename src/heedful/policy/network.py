@@ -198,6 +198,24 @@ class Network(nn.Module, ABC):
         """Return the body's state of ``n`` streams before their START."""
 
     @abstractmethod
+    def _last_block(self) -> list[nn.Parameter]:
+        """Return the parameters of the body's last block."""
+
+    def parameters_of(self, scope: str) -> list[nn.Parameter]:
+        """Return the parameters that fine-tuning within ``scope`` may change.
+
+        "heads" are what comes after the body: the norm in front of the output layer, the units'
+        biases, the value head and the feedback head. The output layer's own weight is the table
+        of units, which is read on input too, and belongs to "all" alone, as does the memory.
+        "last_block" adds the body's last block.
+        """
+        if scope == "all":
+            return list(self.parameters())
+        heads = [self.norm, self.value_head, self.feedback_head]
+        chosen = [self.bias, *(p for head in heads if head is not None for p in head.parameters())]
+        return chosen if scope == "heads" else chosen + self._last_block()
+
+    @abstractmethod
     def spec(self) -> dict[str, object]:
         """Return the arguments this network was made with."""
 

@@ -12,6 +12,7 @@ from heedful.reward.rewards import (
     from_config,
     said,
 )
+from heedful.reward.trusted import approved
 
 __all__ = [
     "Clicks",
@@ -21,6 +22,7 @@ __all__ = [
     "Ratings",
     "Reward",
     "RewardError",
+    "approved",
     "earn",
     "from_config",
     "said",
