@@ -20,6 +20,7 @@ from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.progress import Reporter, Silent
+from heedful.loop.reward import Fit, fit_reward
 from heedful.loop.turn import Turn, turn
 from heedful.record import Described, Description, pseudonym
 from heedful.record.errors import check_id
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from heedful.serve import Answer, Service
     from heedful.serve.recommend import Recommender
 
-SECRET, LOG, RUNS = "secret.key", "log.db", "runs"
+SECRET, LOG, RUNS, REWARDS = "secret.key", "log.db", "runs", "rewards"
 GROUP = "heedful.domains"
 
 
@@ -224,6 +225,14 @@ class Workspace:
         """
         known = None if parent is None else self.registry.version(parent)
         return steps.pretrained(self.bench(), known)
+
+    def reward(self) -> Fit:
+        """Fit what ``[reward]`` asks for beyond counting; the next reinforcement learns with it.
+
+        Raises:
+            RewardError: nothing is asked for, or the log holds too little to fit it to.
+        """
+        return fit_reward(self.bench())
 
     def reinforce(self, parent: str | None = None) -> Version:
         """Leave a candidate that improves ``parent`` (the live version) on the feedback in the log.
@@ -427,6 +436,7 @@ class Workspace:
             registry=self.registry,
             config=self.config,
             runs=self.folder / RUNS,
+            rewards=self.folder / REWARDS,
             secret=self.key,
             clock=self.clock,
             reporter=self.reporter,

@@ -54,6 +54,7 @@ def command() -> typer.Typer:
     app.command("init")(serving.init)
     app.command("import")(learning.import_file)
     app.command("pretrain")(learning.pretrain)
+    app.command("reward")(learning.reward)
     app.command("reinforce")(learning.reinforce)
     app.command("tune")(learning.tune)
     app.command("evaluate")(judging.evaluate)

@@ -1,4 +1,4 @@
-"""Verbs that fill the log and make candidates: import, pretrain, reinforce, tune, run."""
+"""Verbs that fill the log and make candidates: import, pretrain, reward, reinforce, tune, run."""
 
 from __future__ import annotations
 
@@ -201,6 +201,32 @@ def pretrain(
         return opened.popularity() if popularity else opened.pretrain(start)
 
     _train(workspace, flags, make, json=json)
+
+
+def reward(
+    workspace: Folder,
+    seed: Seed = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Fit what [reward] asks for: a reader of comments, subjects' scales, a model of answers."""
+    with outcome(interrupted=GOES_ON):
+        from heedful.loop.progress import reporter
+        from heedful.workspace import RUNS, Workspace
+
+        flags = overrides(settings, workspace__seed=seed)
+        with Workspace.open(workspace, flags) as opened:
+            opened.reporter = reporter
+            fit = opened.reward()
+        if json:
+            print_json({"reward": fit.name, "metrics": dict(fit.metrics)})
+        else:
+            print_words(f"Reward {fit.name} is fitted; on what it was not fitted to:")
+            print_metrics(fit.metrics)
+        say(
+            f"Curves, if there are any: tensorboard --logdir {workspace / RUNS}\n"
+            f"Learn with it: heedful reinforce {workspace}"
+        )
 
 
 def reinforce(

@@ -136,6 +136,24 @@ class Reward(Section):
     )
     rating_min: float = key(1.0, "the rating that is worth 0", ge=-1e6, le=1e6)
     rating_max: float = key(5.0, "the rating that is worth 1", ge=-1e6, le=1e6)
+    comments: bool = key(
+        False, "read a rating from a comment that came without one: heedful reward learns to"
+    )
+    comments_file: str = key(
+        "", "learn to read from this CSV or TSV with comments and ratings, not from the log"
+    )
+    normalise: Literal["none", "subject"] = key(
+        "none", "learn from ratings as given, or made comparable between subjects"
+    )
+    silence: Literal["zero", "model"] = key(
+        "zero", "learn that no answer (yet) is worth nothing, or what a model expects"
+    )
+    members: int = key(
+        1, "models of each sort, on other draws of subjects: their spread is doubt", ge=1, le=100
+    )
+    pessimism: float = key(
+        0.0, "what a model says counts less by so many of its standard deviations", ge=0, le=100
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -145,7 +163,22 @@ class Reward(Section):
             raise ValueError('weights belong to kind = "mixture", which needs at least one')
         if (self.kind == "function") != bool(self.function):
             raise ValueError('function = "module:name" belongs to kind = "function", both or none')
+        rated = self.kind == "ratings" or "rating" in self.weights
+        if (self.comments or self.normalise != "none") and not rated:
+            raise ValueError(
+                'comments and normalise belong to kind = "ratings", or to a mixture with a '
+                'weight of "rating"'
+            )
+        if self.comments_file and not self.comments:
+            raise ValueError("comments_file belongs to comments = true")
+        if self.silence == "model" and self.kind not in ("clicks", "ratings"):
+            raise ValueError('silence = "model" belongs to kind = "clicks" or kind = "ratings"')
         return self
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it takes models, which ``heedful reward`` fits."""
+        return self.comments or self.normalise != "none" or self.silence == "model"
 
 
 class Reinforce(Section):

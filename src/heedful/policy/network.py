@@ -261,11 +261,7 @@ class Network(nn.Module, ABC):
 
         Logits are computed at the slots only, not at every event: most events choose nothing.
         """
-        events = batch.events
-        at = last_known(events.time)
-        embedded = self.dropout(self.embed(events, since_last(events.time, at)))
-        known = self._read(embedded, at, events.lengths) + self.dropout(self.memory(events))
-        rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
+        known, at, rows = self._known(batch)
         place = (rows[batch.mask], batch.positions[batch.mask])
         now = None if batch.choices.now is None else batch.choices.now[batch.mask]
         at_units = self._asked(known[place], at[place], now)
@@ -285,6 +281,28 @@ class Network(nn.Module, ABC):
             return replace(outputs, logps=scatter(chosen, batch.mask))
         logits = batch.choices.apply(self._score(at_units), batch.mask)
         return outputs_from_logits(logits, batch, need, outputs)
+
+    def answers(self, batch: Batch, units: Tensor) -> Tensor:
+        """Return how people would answer each of ``units`` [K] in the N slots, [N, K, C].
+
+        Slots in row-major order; binary channels as logits. The streams are read once.
+        """
+        known, at, rows = self._known(batch)
+        place = (rows[batch.mask], batch.positions[batch.mask])
+        now = None if batch.choices.now is None else batch.choices.now[batch.mask]
+        at_units = self._asked(known[place], at[place], now)
+        n, k = len(at_units), len(units)
+        said = self._feedback(at_units.repeat_interleave(k, 0), units.repeat(n))
+        return said.reshape(n, k, -1)
+
+    def _known(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is known after each event, [B, L, D], when, [B, L], and each slot's row."""
+        events = batch.events
+        at = last_known(events.time)
+        embedded = self.dropout(self.embed(events, since_last(events.time, at)))
+        known = self._read(embedded, at, events.lengths) + self.dropout(self.memory(events))
+        rows = torch.arange(len(batch), device=known.device)[:, None]
+        return known, at, rows.expand_as(batch.positions)
 
     def _append(self, state: NetworkState, events: Events) -> tuple[NetworkState, Tensor]:
         at = last_known(events.time, state.at)
