@@ -118,4 +118,6 @@ def _drawn(found: Sequence[Curves], people: Sequence[int]) -> bytes:
     figure = reward_by_round(lines, x="answered slates (log scale)")
     (axes,) = figure.axes
     axes.set_xscale("log")
+    axes.set_xticks(x, [f"{n:,}" for n in x])
+    axes.set_xticks([], minor=True)
     return png(figure)
