@@ -21,6 +21,7 @@ from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest
+from heedful.loop.reward import Fit, fit_reward
 from heedful.loop.turn import Turn, turn
 from heedful.record import Described, Description, pseudonym
 from heedful.record.errors import check_id
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from heedful.serve import Answer, Service
     from heedful.serve.recommend import Recommender
 
-SECRET, LOG, RUNS = "secret.key", "log.db", "runs"
+SECRET, LOG, RUNS, REWARDS = "secret.key", "log.db", "runs", "rewards"
 GROUP = "heedful.domains"
 
 
@@ -235,6 +236,14 @@ class Workspace:
         known = None if parent is None else self.registry.version(parent)
         return steps.rates_tried(self.bench(), known)
 
+    def reward(self) -> Fit:
+        """Fit what ``[reward]`` asks for beyond counting; the next reinforcement learns with it.
+
+        Raises:
+            RewardError: nothing is asked for, or the log holds too little to fit it to.
+        """
+        return fit_reward(self.bench())
+
     def reinforce(self, parent: str | None = None) -> Version:
         """Leave a candidate that improves ``parent`` (the live version) on the feedback in the log.
 
@@ -242,6 +251,18 @@ class Workspace:
             LookupError: there is no live version to improve.
         """
         return steps.reinforced(self.bench(), self._named(parent))
+
+    def tune(self, parent: str | None = None) -> Version:
+        """Leave a candidate that moves ``parent`` (the live version) towards trusted labels.
+
+        Labels are demonstrations in the log, and what people under ``[tune] trusted`` clicked or
+        rated. The candidate goes through the same gate as any other.
+
+        Raises:
+            LookupError: there is no live version to start from.
+            ValueError: there are too few labels, or those held out did not become likelier.
+        """
+        return steps.tuned(self.bench(), self._named(parent))
 
     def evaluate(self, version: Version | str | None = None) -> Evaluation:
         """Say what ``version`` is worth: ranking, estimated value, and the gate's verdict.
@@ -425,6 +446,7 @@ class Workspace:
             registry=self.registry,
             config=self.config,
             runs=self.folder / RUNS,
+            rewards=self.folder / REWARDS,
             secret=self.key,
             clock=self.clock,
             reporter=self.reporter,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from heedful.record import Kind
+from heedful.serve import DecisionRequest, FeedbackRequest
 from heedful.store.registry import Registry
 from heedful.workspace import Workspace
 from tests.cli.calls import COMMAND, NAMED, TRAIN, result, run, watermark
@@ -138,6 +140,33 @@ def test_the_report_is_where_it_says(shop: Path, tmp_path: Path) -> None:
     assert "leave-one-out" in html  # what evaluate found is in it
     out = tmp_path / "elsewhere.html"
     assert result(run("report", shop, "--out", out, "--json")) == {"report": str(out)}
+
+
+def test_tuning_refuses_too_few_labels_and_says_what_to_do(shop: Path) -> None:
+    run("promote", shop, "0001")
+    done = run("tune", shop, *TRAIN)
+    assert done.exit_code == 1
+    assert "there are 0 trusted labels about 0 subjects" in done.stderr
+    assert "kind demonstration" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tuning_on_demonstrations_makes_a_candidate(shop: Path) -> None:
+    run("promote", shop, "0001")
+    people = Shop(shop)
+    with people.workspace.serving(seed=0) as service:
+        answers = service.decide([DecisionRequest(user=f"visitor-{n}") for n in range(24)])
+        wanted = ("item-3", "item-5")
+        service.feedback(
+            [FeedbackRequest(decision=a.id, kind=Kind.DEMONSTRATION, value=wanted) for a in answers]
+        )
+    people.close()
+    words = ["tune", shop, *TRAIN, "--epochs", "3", "--learning-rate", "0.01", "--json"]
+    made = result(run(*words, "--parent", "0001"))
+    assert made["policy"] == "0002"
+    assert made["metrics"]["nll"] < made["metrics"]["nll_before"]
+    assert made["metrics"]["labels"] + made["metrics"]["labels_held_out"] == 24
+    assert run("promote", shop, "0002").exit_code == 3
 
 
 @pytest.fixture

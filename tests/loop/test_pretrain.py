@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from heedful.config import Pretrain
 from heedful.evaluate.held_out import leave_one_out
 from heedful.loop import steps
-from heedful.loop.pretrain import Training, _Best
+from heedful.loop.pretrain import Best, Training
 from heedful.objectives import next_unit
 from heedful.policy import Batch, EventKind
 from heedful.workspace import RUNS, Workspace
@@ -20,7 +20,7 @@ from tests.small_shop import COLUMNS, TINY, write_ratings
 
 def kept(scores: list[float | None]) -> tuple[int, float | None]:
     """Return which of epochs with these scores is kept, and its score."""
-    watch = _Best(patience=9)
+    watch = Best(patience=9)
     for epoch, score in enumerate(scores):
         watch.look(epoch, score, nn.Linear(1, 1))
     return watch.epoch, watch.score

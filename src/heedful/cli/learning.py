@@ -1,4 +1,4 @@
-"""Verbs that fill the log and make candidates: import, pretrain, reinforce, run."""
+"""Verbs that fill the log and make candidates: import, pretrain, reward, reinforce, tune, run."""
 
 from __future__ import annotations
 
@@ -245,6 +245,32 @@ def _try_rates(folder: Path, flags: dict[str, object], start: str | None, *, jso
         say(f"The whole curve: {plot}")
 
 
+def reward(
+    workspace: Folder,
+    seed: Seed = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Fit what [reward] asks for: a reader of comments, subjects' scales, a model of answers."""
+    with outcome(interrupted=GOES_ON):
+        from heedful.loop.progress import reporter
+        from heedful.workspace import RUNS, Workspace
+
+        flags = overrides(settings, workspace__seed=seed)
+        with Workspace.open(workspace, flags) as opened:
+            opened.reporter = reporter
+            fit = opened.reward()
+        if json:
+            print_json({"reward": fit.name, "metrics": dict(fit.metrics)})
+        else:
+            print_words(f"Reward {fit.name} is fitted; on what it was not fitted to:")
+            print_metrics(fit.metrics)
+        say(
+            f"Curves, if there are any: tensorboard --logdir {workspace / RUNS}\n"
+            f"Learn with it: heedful reinforce {workspace}"
+        )
+
+
 def reinforce(
     workspace: Folder,
     parent: Annotated[
@@ -264,6 +290,32 @@ def reinforce(
         workspace__seed=seed,
     )
     _train(workspace, flags, lambda opened: opened.reinforce(parent), json=json)
+
+
+def tune(
+    workspace: Folder,
+    parent: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Start from it; by default the live one.")
+    ] = None,
+    epochs: Epochs = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Make a candidate from a few trusted labels.
+
+    Labels are demonstrations in the log, what should have been chosen, and what people named under
+    [tune] trusted clicked or rated. The candidate stays near the version it starts from, and goes
+    through the same gate.
+    """
+    flags = overrides(
+        settings,
+        tune__epochs=epochs,
+        tune__learning_rate=learning_rate,
+        workspace__seed=seed,
+    )
+    _train(workspace, flags, lambda opened: opened.tune(parent), json=json)
 
 
 def _train(

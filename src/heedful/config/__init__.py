@@ -17,6 +17,7 @@ from heedful.config.sections import (
     Reward,
     Section,
     Serve,
+    Tune,
     Workspace,
 )
 from heedful.config.sources import FILE_NAME, load
@@ -36,6 +37,7 @@ __all__ = [
     "Reward",
     "Section",
     "Serve",
+    "Tune",
     "Workspace",
     "checked_options",
     "load",

@@ -152,6 +152,14 @@ class Pretrain(Section):
         """
         return self.learning_rate or RATES[self.optimiser].default
 
+    @property
+    def decay(self) -> float:
+        """The weight decay, of AdamW alone.
+
+        Added to a gradient, as the others would, it is scaled up with it: nothing was learned then.
+        """
+        return self.weight_decay if self.optimiser == "adamw" else 0.0
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.bidirectional and self.objective == "next":
@@ -172,6 +180,24 @@ class Reward(Section):
     )
     rating_min: float = key(1.0, "the rating that is worth 0", ge=-1e6, le=1e6)
     rating_max: float = key(5.0, "the rating that is worth 1", ge=-1e6, le=1e6)
+    comments: bool = key(
+        False, "read a rating from a comment that came without one: heedful reward learns to"
+    )
+    comments_file: str = key(
+        "", "learn to read from this CSV or TSV with comments and ratings, not from the log"
+    )
+    normalise: Literal["none", "subject"] = key(
+        "none", "learn from ratings as given, or made comparable between subjects"
+    )
+    silence: Literal["zero", "model"] = key(
+        "zero", "learn that no answer (yet) is worth nothing, or what a model expects"
+    )
+    members: int = key(
+        1, "models of each sort, on other draws of subjects: their spread is doubt", ge=1, le=100
+    )
+    pessimism: float = key(
+        0.0, "what a model says counts less by so many of its standard deviations", ge=0, le=100
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -181,7 +207,22 @@ class Reward(Section):
             raise ValueError('weights belong to kind = "mixture", which needs at least one')
         if (self.kind == "function") != bool(self.function):
             raise ValueError('function = "module:name" belongs to kind = "function", both or none')
+        rated = self.kind == "ratings" or "rating" in self.weights
+        if (self.comments or self.normalise != "none") and not rated:
+            raise ValueError(
+                'comments and normalise belong to kind = "ratings", or to a mixture with a '
+                'weight of "rating"'
+            )
+        if self.comments_file and not self.comments:
+            raise ValueError("comments_file belongs to comments = true")
+        if self.silence == "model" and self.kind not in ("clicks", "ratings"):
+            raise ValueError('silence = "model" belongs to kind = "clicks" or kind = "ratings"')
         return self
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it takes models, which ``heedful reward`` fits."""
+        return self.comments or self.normalise != "none" or self.silence == "model"
 
 
 class Reinforce(Section):
@@ -195,6 +236,9 @@ class Reinforce(Section):
     entropy: float = key(0.0, "weight of the entropy bonus", ge=0, le=1e3)
     value_weight: float = key(0.5, "weight of the loss of the value head", ge=0, le=1e3)
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    next_unit: float = key(
+        0.0, "weight of the likelihood of what people chose themselves, seen again", ge=0, le=1e3
+    )
     replay: float = key(
         0.5, "older streams learned from again, as a share of the new ones", ge=0, le=100
     )
@@ -207,6 +251,26 @@ class Reinforce(Section):
     gamma: float = key(
         0.0, "discount between decisions; 0: a decision answers for itself", ge=0, le=1
     )
+
+
+class Tune(Section):
+    """Fine-tuning on few trusted labels: what should have been chosen."""
+
+    trusted: list[str] = key(
+        [], "user ids of people whose clicks and ratings are labels, beside all demonstrations"
+    )
+    scope: Literal["heads", "last_block", "all"] = key(
+        "last_block", "what may change: output heads, the last block too, or everything"
+    )
+    epochs: int = key(300, "at most this many passes over the labels", ge=1, le=100_000)
+    batch: int = key(8, "labels per step", unit="labels", ge=1, le=1_000_000)
+    learning_rate: float = key(2e-4, "AdamW's highest step size", gt=0, le=1)
+    kl: float = key(0.1, "weight of the divergence from the parent, per unit", ge=0, le=1e3)
+    minimum: int = key(20, "refuse to tune on fewer", unit="labels", ge=2, le=1_000_000)
+    held_out: float = key(
+        0.2, "share of the labels, whole subjects, that says when to stop", gt=0, le=0.5
+    )
+    patience: int = key(10, "passes without a better one before it stops", ge=1, le=100_000)
 
 
 class Gate(Section):
@@ -263,6 +327,7 @@ class Config(Section):
     pretrain: Pretrain = Pretrain()
     reward: Reward = Reward()
     reinforce: Reinforce = Reinforce()
+    tune: Tune = Tune()
     gate: Gate = Gate()
     serve: Serve = Serve()
 

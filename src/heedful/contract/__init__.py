@@ -4,6 +4,7 @@ from heedful.contract.description import described, portraits, schema_of, unit_f
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
 from heedful.contract.environment import Environment
+from heedful.contract.labels import Label, as_shown, demonstrations, labelled
 from heedful.contract.rules import Categories, Rulebook, groups_of, units_named
 from heedful.contract.session import Prepared, Session, as_choices, decide
 from heedful.contract.stream import Stream
@@ -13,6 +14,7 @@ __all__ = [
     "Categories",
     "Domain",
     "Environment",
+    "Label",
     "Observed",
     "Prepared",
     "Reader",
@@ -25,10 +27,13 @@ __all__ = [
     "Window",
     "as_choices",
     "as_rule",
+    "as_shown",
     "decide",
+    "demonstrations",
     "described",
     "encode",
     "groups_of",
+    "labelled",
     "portraits",
     "schema_of",
     "unit_features",

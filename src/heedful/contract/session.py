@@ -68,7 +68,7 @@ def decide(
     *,
     length: int,
     window: int,
-    now: float,
+    now: float | Sequence[float],
 ) -> Prepared:
     """Draw a decision for each session; nothing changes until it is committed.
 
@@ -80,12 +80,14 @@ def decide(
         rng: randomness of the draw; ``None`` takes the likeliest unit at every place.
         length: K, the longest decision.
         window: events a stream is long; even.
-        now: the moment of asking, seconds since the epoch; the decisions' ``made_at``.
+        now: the moment of asking, seconds since the epoch, one for all or each session's own; the
+            decisions' ``made_at``.
     """
     states: list[State] = []
     pending, firsts = [], []
+    moments = [now] * len(sessions) if isinstance(now, float | int) else now
     fresh = policy.start(1)
-    for session, context in zip(sessions, contexts, strict=True):
+    for session, context, moment in zip(sessions, contexts, moments, strict=True):
         first = session.stream.start(window)
         state = session.state if session.first == first else None
         keep = state is not None
@@ -93,13 +95,13 @@ def decide(
         pending.append(
             [
                 *session.stream.since(session.read if keep else first),
-                *session.stream.context(context, now),
+                *session.stream.context(context, moment),
             ]
         )
         firsts.append(first)
     head, *tail = states
     seen = [session.stream.seen for session in sessions]
-    choices = as_choices(rules, seen, policy.schema.size, now)
+    choices = as_choices(rules, seen, policy.schema.size, moments)
     joined = head.stack(tail)
     joined, _ = policy.step(joined, pad(pending, policy.schema.features), choices)
     joined, acts = sample(policy, joined, choices, rng, length=length)
@@ -107,7 +109,10 @@ def decide(
 
 
 def as_choices(
-    rules: Sequence[Rule], seen: Sequence[set[int]], size: int, now: float = math.nan
+    rules: Sequence[Rule],
+    seen: Sequence[set[int]],
+    size: int,
+    now: float | Sequence[float] = math.nan,
 ) -> Choices:
     """Return what is possible for the first unit of B decisions asked for at ``now``.
 
@@ -136,7 +141,7 @@ def as_choices(
         restricted=restricted if bool(restricted.any()) else None,
         repeat=torch.tensor([rule.repeat for rule in rules]),
         end=ends.pop(),
-        now=torch.full((len(rules), 1), now, dtype=torch.float64),
+        now=torch.tensor(now, dtype=torch.float64).expand(len(rules))[:, None],
         bounds=None if tallies is None else bounds_of(tallies),
         tallies=tallies,
     )

@@ -3,6 +3,14 @@
 What is exported here are functions of arrays, NumPy only; what the arrays hold comes from above.
 """
 
+from heedful.evaluate.calibration import (
+    Reliability,
+    auc,
+    brier,
+    calibration_error,
+    log_loss,
+    reliability,
+)
 from heedful.evaluate.cohort import SubjectRewards, per_subject
 from heedful.evaluate.estimators import (
     OffPolicyEstimate,
@@ -33,11 +41,15 @@ __all__ = [
     "HealthCheck",
     "Interval",
     "OffPolicyEstimate",
+    "Reliability",
     "SubjectRewards",
     "Verdict",
     "alpha_of",
     "assignment",
+    "auc",
     "bootstrap",
+    "brier",
+    "calibration_error",
     "coverage",
     "duplicates",
     "effective_sample_size",
@@ -47,11 +59,13 @@ __all__ = [
     "join_rate",
     "judge",
     "log_evidence",
+    "log_loss",
     "mean_weight",
     "mrr",
     "ndcg",
     "off_policy",
     "per_subject",
     "ranks",
+    "reliability",
     "snips",
 ]

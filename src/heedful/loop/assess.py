@@ -303,7 +303,7 @@ def replayed(bench: Bench, version: Version) -> Logged:
         loaded.vocabulary,
         loaded.policy,
         snapshot,
-        bench.earned(snapshot),
+        bench.earned(snapshot, card.reward),
         after=0 if card.snapshot is None else card.snapshot.watermark,
         made_by=live.name,
         window=bench.config.policy.window,

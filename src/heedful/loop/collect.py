@@ -23,12 +23,17 @@ from heedful.store.snapshot import Snapshot
 
 @dataclass(slots=True)
 class _Player:
-    """One environment of the vector: its session, and where its episode stands."""
+    """One environment of the vector: its session, and where its episode stands.
+
+    ``clock`` counts its own steps, those that only reset left out: time is the subject's, not the
+    vector's, or the modes of autoreset would tell different times.
+    """
 
     subject: str
     session: Session
     episode: int = 0
     step: int = 0
+    clock: float = 0.0
     decisions: list[str] = field(default_factory=list)
     resetting: bool = False
 
@@ -65,7 +70,6 @@ class Collector:
         self._mode = AutoresetMode(mode)
         self._observation, _ = environment.reset(seed=seed)
         self._rng = torch.Generator().manual_seed(seed)
-        self._clock = 0.0
         self._players = [
             _Player(f"{name}-{seed}-{i}", self._session()) for i in range(environment.num_envs)
         ]
@@ -95,8 +99,9 @@ class Collector:
         records: list[Decision | Feedback | End],
         sets: dict[str, ChoiceSet],
     ) -> None:
-        self._clock += 1.0
         acting = [i for i, player in enumerate(self._players) if not player.resetting]
+        for i in acting:
+            self._players[i].clock += 1.0
         actions = np.zeros((len(self._players), self._domain.length), np.int64)
         if acting:
             made = self._decide(policy, version, acting, sets)
@@ -130,7 +135,7 @@ class Collector:
             self._rng,
             length=longest,
             window=self._window,
-            now=self._clock,
+            now=[player.clock for player in players],
         )
         digest = self._vocabulary.digest()
         made = []
@@ -147,7 +152,7 @@ class Collector:
                 units=tuple(self._vocabulary.units[unit] for unit in units),
                 logps=tuple(prepared.acts.logps[row, :n_units].tolist()),
                 policy=version,
-                made_at=self._clock,
+                made_at=player.clock,
                 context=context,
                 choices=choice.digest(),
                 vocabulary=digest,
@@ -180,8 +185,8 @@ class Collector:
                 unit=entry["unit"],
                 kind=Kind(entry["kind"]),
                 value=entry["value"],
-                given_at=self._clock,
-                received_at=self._clock,
+                given_at=player.clock,
+                received_at=player.clock,
             )
             player.session.stream.append(answer)
             records.append(answer)
@@ -204,7 +209,7 @@ class Collector:
             id=f"{player.episode_id}/end",
             episode=player.episode_id,
             terminated=terminated,
-            ended_at=self._clock,
+            ended_at=player.clock,
             context=final,
         )
         player.session.stream.append(end)

@@ -82,9 +82,9 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
 
 
 def verdict_on(bench: Bench, trial: Trial) -> Verdict:
-    """Judge ``trial`` on everything that has matured."""
+    """Judge ``trial`` on everything that has matured, by the reward of its candidate."""
     snapshot = bench.log.snapshot()
-    earned = bench.earned(snapshot)
+    earned = bench.earned(snapshot, bench.registry.card(trial.candidate).reward)
     return judge_trial(trial, snapshot, earned, bench.config.gate, now=bench.clock())
 
 

@@ -67,7 +67,7 @@ def pretrain(
         Metrics of the best epoch.
     """
     training = Training(policy, streams, section, train, window, seed)
-    watch = _Best(section.patience)
+    watch = Best(section.patience)
     training.restore(run.resume(), watch)
     for epoch in range(training.epoch, section.epochs):
         training.pass_over(epoch, run)
@@ -147,8 +147,7 @@ class Training:
             parameters,
             schedule or self._schedule(),
             rule=section.optimiser,
-            # Added to a gradient, decay is scaled up with it: nothing was learned beside it.
-            weight_decay=section.weight_decay if section.optimiser == "adamw" else 0.0,
+            weight_decay=section.decay,
             clip=section.clip,
         )
         self.average = Average(parameters, section.ema)
@@ -251,7 +250,7 @@ class Training:
         """Return a context in which the network has its averaged weights."""
         return self.average
 
-    def checkpoint(self, epoch: int, watch: _Best) -> Checkpoint:
+    def checkpoint(self, epoch: int, watch: Best) -> Checkpoint:
         """Return everything that the next epoch depends on."""
         tensors = {f"policy.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.tensors().items()}
@@ -260,7 +259,7 @@ class Training:
         facts = {"step": self.optimiser.step_count, "epoch": epoch}
         return Checkpoint(tensors, {**facts, "best": [watch.epoch, watch.score]})
 
-    def restore(self, checkpoint: Checkpoint | None, watch: _Best) -> None:
+    def restore(self, checkpoint: Checkpoint | None, watch: Best) -> None:
         """Take up a checkpoint."""
         if checkpoint is None:
             return
@@ -274,7 +273,7 @@ class Training:
 
 
 @dataclass(slots=True)
-class _Best:
+class Best:
     """The weights of the best epoch so far."""
 
     patience: int

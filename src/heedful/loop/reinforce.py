@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
-import torch
 from torch import nn
 
 from heedful.config import Reinforce
@@ -20,8 +19,11 @@ from heedful.objectives import (
     Metrics,
     Optimiser,
     Schedule,
+    balanced,
     descend,
     feedback_loss,
+    joint,
+    ours,
     prepare,
     reinforce,
 )
@@ -42,7 +44,9 @@ def reinforce_from_log(
     """Improve ``policy`` in place by REINFORCE on decisions the log has probabilities for.
 
     Before each pass the baseline and the returns are computed with the policy as it stands; the
-    importance weights always compare with whoever acted. The feedback head learns along.
+    importance weights always compare with whoever acted. The feedback head learns along. Where
+    ``[reinforce] next_unit`` has a weight, every step also sees as many streams of history, and
+    what people chose in them themselves stays likely.
 
     Args:
         policy: in evaluation mode, and it stays there: dropout would make another policy of it.
@@ -64,7 +68,8 @@ def reinforce_from_log(
             f"there is nothing to reinforce: no decision after sequence number {after} carries "
             "log-probabilities and a reward that has matured; serve a policy and collect feedback"
         )
-    job = _Reinforcement(policy, reference, streams, rows, section, seed)
+    history = _history(streams, window) if section.next_unit else []
+    job = _Reinforcement(policy, reference, streams, rows, history, section, seed)
     job.restore(run.resume())
     metrics: dict[str, float] = {}
     for epoch in range(job.epoch, section.epochs):
@@ -88,6 +93,12 @@ def _rows(streams: Streams, window: int, *, after: int, replay: float, seed: int
     return new + [old[i] for i in sorted(chosen)] if new else []
 
 
+def _history(streams: Streams, window: int) -> list[Window]:
+    """Return the windows with something that people chose themselves, to be learned from."""
+    own = np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
+    return streams.windows(window, own)
+
+
 class _Reinforcement:
     """The policy, its optimiser, and how far they have come."""
 
@@ -97,6 +108,7 @@ class _Reinforcement:
         reference: Policy,
         streams: Streams,
         rows: Sequence[Window],
+        history: Sequence[Window],
         section: Reinforce,
         seed: int,
     ) -> None:
@@ -105,7 +117,7 @@ class _Reinforcement:
         self.module = cast(nn.Module, policy)
         self.epoch = 0
         self.metrics: dict[str, float] = {}
-        self.rows = rows
+        self.rows, self.history = rows, history
         steps = math.ceil(len(self.rows) / section.batch) * section.epochs
         schedule = Schedule(peak=section.learning_rate, steps=steps, warmup=0.05, decay="linear")
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -127,35 +139,38 @@ class _Reinforcement:
         return {name: value / steps for name, value in totals.items()}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield prepared batches in random order; only decisions with probabilities count."""
+        """Yield prepared batches in random order, each with as many rows of history beside it."""
         rng = np.random.default_rng([self.seed, epoch])
+        # Without a KL term nothing looks at the reference: its pass would be for nothing.
+        reference = self.reference if self.section.kl else None
         for group in by_length(self.rows, self.section.batch, rng):
-            batch = self.streams.batch(group)
-            known = ~torch.isnan(batch.behaviour_logps)
-            weights = batch.weights * known
-            behaviour = torch.where(known, batch.behaviour_logps, 0.0)
-            counted = batch.filled(weights=weights, behaviour_logps=behaviour)
-            # Without a KL term nothing looks at the reference: its pass would be for nothing.
-            reference = self.reference if self.section.kl else None
-            yield from prepare(self.policy, [counted], reference=reference, lam=self.section.lam)
+            batch = self.streams.batch(group + self._replayed(len(group), rng))
+            batch = balanced(batch) if self.section.next_unit else batch
+            yield from prepare(self.policy, [batch], reference=reference, lam=self.section.lam)
+
+    def _replayed(self, n: int, rng: np.random.Generator) -> list[Window]:
+        if not self.history:
+            return []
+        return [self.history[i] for i in rng.integers(len(self.history), size=n)]
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the loss of one batch: REINFORCE, and the feedback head's beside it."""
+        """Return the loss of one batch: REINFORCE, the feedback head's, and the joint term."""
         section, channels = self.section, self.streams.schema.channels
         outputs = self.policy.forward(batch, NEEDS | ({"feedback"} if channels else frozenset()))
+        rewarded = ours(batch)  # only decisions with probabilities
         loss = reinforce(
             outputs,
-            batch,
+            rewarded,
             cap=section.cap,
             kl=section.kl,
             entropy=section.entropy,
             value_weight=section.value_weight,
         )
-        if not channels or not section.feedback_weight:
-            return loss
-        answers = (feedback_loss(outputs, batch, channels) * batch.weights).sum()
-        metrics = {**loss.metrics, "feedback_loss": answers.detach()}
-        return Loss(loss.value + section.feedback_weight * answers, loss.count, metrics)
+        if channels and section.feedback_weight:
+            answers = (feedback_loss(outputs, batch, channels) * rewarded.weights).sum()
+            metrics = {**loss.metrics, "feedback_loss": answers.detach()}
+            loss = Loss(loss.value + section.feedback_weight * answers, loss.count, metrics)
+        return joint(loss, outputs, batch, weight=section.next_unit) if section.next_unit else loss
 
     def checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
         """Return everything that the next pass depends on."""

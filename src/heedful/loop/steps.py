@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from heedful.config import Config, ConfigWarning, Pretrain
+from heedful.config import Reward as RewardSection
 from heedful.contract import Domain, Streams
 from heedful.evaluate.held_out import (
     Split,
@@ -31,6 +32,7 @@ from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest, range_test
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
+from heedful.loop.tune import gather, tune
 from heedful.policy import (
     Ensemble,
     Floor,
@@ -44,18 +46,34 @@ from heedful.policy import (
     maker,
     save,
 )
-from heedful.record import Kind
-from heedful.reward import Earned, earn, from_config
+from heedful.record import Kind, pseudonym
+from heedful.reward import (
+    Earned,
+    Fitted,
+    ReadRatings,
+    Reward,
+    RewardError,
+    earn,
+    from_config,
+)
+from heedful.reward.answers import Answers
+from heedful.reward.ensemble import pessimistic
+from heedful.reward.fitted import ANSWERS
 from heedful.store.log import Log
 from heedful.store.registry import (
     Card,
     Data,
     Registry,
+    Shelf,
     Version,
     current_code,
     current_environment,
 )
 from heedful.store.snapshot import Snapshot
+
+NEWEST = "newest"
+SPOKEN = {"clicks": "click", "ratings": "rating"}
+"""The kind of feedback by the kind of reward that a model can expect."""
 
 PRIOR_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 PRIOR_DEPTHS = (10, 20)
@@ -73,6 +91,7 @@ class Bench:
         registry: written.
         config: what was asked for.
         runs: the folder of training runs.
+        rewards: the folder of fitted rewards.
         secret: the workspace's; who is assigned to what follows from it, and nobody else can tell.
         clock: seconds since the epoch; the log's time in simulations.
         reporter: makes what shows progress, from a title.
@@ -83,6 +102,7 @@ class Bench:
     registry: Registry
     config: Config
     runs: Path
+    rewards: Path
     secret: bytes
     clock: Callable[[], float] = time.time
     reporter: Callable[[str], Reporter] = lambda _title: Silent()
@@ -95,17 +115,126 @@ class Bench:
         """Return 32 hexadecimal digits for ``purpose``, the same for the same purpose."""
         return hmac.new(self.secret, purpose.encode(), hashlib.sha256).hexdigest()[:32]
 
-    def earned(self, snapshot: Snapshot) -> Earned:
-        """Return what the units of ``snapshot`` earned by the reward that was asked for."""
-        reward = from_config(self.config.reward)
-        return earn(snapshot, reward, maturity=self.config.reward.maturity, now=self.clock())
+    @property
+    def trusted(self) -> list[str]:
+        """Return the pseudonyms of the people under ``[tune] trusted``."""
+        return [pseudonym(user, self.secret) for user in self.config.tune.trusted]
 
-    def encode(self, snapshot: Snapshot, vocabulary: Vocabulary, *, gamma: float = 0.0) -> Streams:
-        """Return the streams of ``snapshot`` with their rewards."""
-        earned = self.earned(snapshot)
+    def asked_for(self) -> dict[str, dict[str, Any]]:
+        """Return the configuration for a card: no user id of anybody stands in one."""
+        asked = self.config.canonical()
+        asked["tune"]["trusted"] = self.trusted
+        return asked
+
+    @property
+    def shelf(self) -> Shelf:
+        """The fitted rewards."""
+        return Shelf(self.rewards)
+
+    def earned(self, snapshot: Snapshot, reward: str | None = NEWEST) -> Earned:
+        """Return what the units of ``snapshot`` earned by what people said: what is judged by.
+
+        Comments are read where that was asked for, as they are people's words. What a model makes
+        of silence does not count here: a policy would be judged by what it was trained to please.
+
+        Args:
+            snapshot: what happened.
+            reward: the fitted reward that reads comments, ``None`` for none; the newest by default,
+                if there is one. A trial is judged by its candidate's, so that what earlier subjects
+                earned stays what it was.
+        """
+        section = self.config.reward
+        name = self.shelf.newest() if reward == NEWEST else reward
+        ratings = None
+        if section.comments and name is not None:
+            reader = Fitted.load(self.shelf.folder(name)).comments
+            ratings = ReadRatings(section, reader)
+        return self._earn(snapshot, from_config(section, ratings))
+
+    def learned(self, snapshot: Snapshot, reward: str | None) -> Earned:
+        """Return what the units of ``snapshot`` earned for the purpose of learning.
+
+        Over what :meth:`earned` says: ratings are made comparable between subjects, and a model
+        says what silence is worth, where those were asked for.
+
+        Args:
+            snapshot: what happened.
+            reward: the fitted reward; ``None`` to learn from what people said alone.
+
+        Raises:
+            RewardError: the fitted reward lacks a part that ``[reward]`` asks for.
+        """
+        section = self.config.reward
+        if reward is None or not section.fitted:
+            return self._earn(snapshot, from_config(section))
+        folder = self.shelf.folder(reward)
+        fitted = Fitted.load(folder)
+        _require_parts(reward, fitted, section)
+        scales = fitted.scales if section.normalise == "subject" else None
+        reader = fitted.comments if section.comments else None
+        numbers = from_config(section, ReadRatings(section, reader, scales))
+        if section.silence == "zero":
+            return self._earn(snapshot, numbers)
+        expected, silence = self._expected(snapshot, folder / ANSWERS)
+        return self._earn(snapshot, numbers, expected, silence)
+
+    def encode(
+        self,
+        snapshot: Snapshot,
+        vocabulary: Vocabulary,
+        *,
+        gamma: float = 0.0,
+        earned: Earned | None = None,
+    ) -> Streams:
+        """Return the streams of ``snapshot`` with ``earned`` (by default, what people said)."""
+        earned = self.earned(snapshot, None) if earned is None else earned
         return self.domain.encode(
             snapshot, vocabulary, rewards=earned.units, matured=earned.matured, gamma=gamma
         )
+
+    def _earn(
+        self,
+        snapshot: Snapshot,
+        reward: Reward,
+        expected: np.ndarray | None = None,
+        silence: float | None = 0.0,
+    ) -> Earned:
+        return earn(
+            snapshot,
+            reward,
+            maturity=self.config.reward.maturity,
+            now=self.clock(),
+            expected=expected,
+            silence=silence,
+        )
+
+    def _expected(self, snapshot: Snapshot, folder: Path) -> tuple[np.ndarray, float | None]:
+        """Return what a model expects of each unit, [M], and what silence says of its kind."""
+        section, kind = self.config.reward, SPOKEN[self.config.reward.kind]
+        answers = Answers.load(folder, self.config.policy.window)
+        streams = self.domain.encode(snapshot, answers.vocabulary)
+        mean, spread = answers.expected(streams, kind)
+        expected = np.full(len(snapshot.decisions.units), np.nan)
+        expected[units_of(streams, snapshot)] = pessimistic(mean, spread, section.pessimism)
+        [channel] = (one for one in self.domain.channels if one.kind == kind)
+        return expected, channel.silence
+
+
+def units_of(streams: Streams, snapshot: Snapshot) -> np.ndarray:
+    """Return the flat unit of ``snapshot`` in each slot of ``streams``, int64 [U]."""
+    flat: np.ndarray = snapshot.decisions.offsets[streams.slots.decision] + streams.slots.position
+    return flat
+
+
+def _require_parts(name: str, fitted: Fitted, section: RewardSection) -> None:
+    lacks = [("comments = true", section.comments and fitted.comments is None)]
+    lacks += [('normalise = "subject"', section.normalise != "none" and fitted.scales is None)]
+    for asked, missing in lacks:
+        if missing:
+            raise RewardError(
+                f"the fitted reward {name} was made without {asked}, which [reward] asks for now: "
+                "fit it anew with heedful reward"
+            )
 
 
 def popularity(bench: Bench) -> Version:
@@ -259,25 +388,34 @@ def _begun(bench: Bench, snapshot: Snapshot, parent: Version | None) -> tuple[Po
     return begun.policy, begun.vocabulary
 
 
-def reinforced(bench: Bench, parent: Version) -> Version:
+def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Version:
     """Improve ``parent`` on the feedback in the log, staying near it; new units are taken up.
 
+    Args:
+        bench: what is worked with.
+        parent: the version to improve.
+        reward: the fitted reward to learn with, ``None`` for what people said alone; the newest
+            where ``[reward]`` asks for one.
+
     Raises:
-        ValueError: no decision in the log has probabilities and a matured reward.
+        ValueError: no decision in the log has probabilities and a matured reward, or ``[reward]``
+            asks for what has not been fitted.
     """
     _warn(bench.config)
     snapshot = bench.log.snapshot()
+    reward = _named_reward(bench, reward)
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
     policy = clone(loaded.policy)
     cast(nn.Module, policy).requires_grad_(requires_grad=True)
     config = bench.config
-    streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma)
+    earned = bench.learned(snapshot, reward)
+    streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma, earned=earned)
     streams = weighted(streams, split_of(config.pretrain, streams, snapshot).train)
     ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
     counts = start.describe(
         [policy, loaded.policy], loaded.vocabulary, snapshot, np.unique(streams.slots.unit[ours])
     )
-    run = _run(bench, "reinforce", snapshot, parent=parent)
+    run = _run(bench, "reinforce", snapshot, parent=parent, reward=reward)
     try:
         metrics = reinforce_from_log(
             policy,
@@ -300,14 +438,84 @@ def reinforced(bench: Bench, parent: Version) -> Version:
         step="reinforce",
         metrics=metrics | counts,
         parent=parent,
+        reward=reward,
     )
     run.finish()
     return version
 
 
+def tuned(bench: Bench, parent: Version) -> Version:
+    """Move ``parent`` towards the trusted labels in the log, staying near it.
+
+    Raises:
+        ValueError: there are too few labels, the parent has no network, or held-out labels did not
+            become likelier.
+    """
+    snapshot, config = bench.log.snapshot(), bench.config
+    loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
+    start.network_within(loaded.policy)
+    before = without_floor(loaded.policy)  # exploration hides how unlikely a label is
+    policy = clone(before)
+    streams = bench.domain.encode(snapshot, loaded.vocabulary)
+    section, seed, window = config.tune, config.workspace.seed, config.policy.window
+    labels = gather(
+        snapshot,
+        streams,
+        loaded.vocabulary,
+        before,
+        section,
+        givers=bench.trusted,
+        ratings=(config.reward.rating_min, config.reward.rating_max),
+        spared=split_of(config.pretrain, streams, snapshot).train,
+        window=window,
+        seed=seed,
+    )
+    counts = start.describe([policy, before], loaded.vocabulary, snapshot, labels.chosen())
+    run = _run(bench, "tune", snapshot, parent=parent)
+    try:
+        metrics = tune(policy, before, labels, section, run, window=window, seed=seed)
+    finally:
+        run.close()
+    version = _register(
+        bench,
+        policy,
+        loaded.vocabulary,
+        snapshot,
+        step="tune",
+        metrics=metrics | counts,
+        parent=parent,
+    )
+    run.finish()
+    return version
+
+
+def _named_reward(bench: Bench, reward: str | None) -> str | None:
+    """Return the name of the fitted reward to learn with, ``None`` for none.
+
+    Raises:
+        RewardError: one is asked for, and none has been fitted.
+    """
+    if reward != NEWEST:
+        return reward
+    if not bench.config.reward.fitted:
+        return None
+    newest = bench.shelf.newest()
+    if newest is None:
+        raise RewardError(
+            "[reward] asks for comments, normalise or silence by a model, and nothing has been "
+            "fitted yet: heedful reward does that"
+        )
+    return newest
+
+
 def learned_until(bench: Bench, version: Version) -> int:
-    """Return the sequence number up to which ``version`` was reinforced; 0 where it never was."""
+    """Return the sequence number up to which ``version`` was reinforced; 0 where it never was.
+
+    Tuning looks at labels and not at rewards: a tuned version stands where its parent does.
+    """
     card = bench.registry.card(version.name)
+    if card.step == "tune" and card.parent is not None:
+        return learned_until(bench, bench.registry.version(card.parent))
     return card.snapshot.watermark if card.step == "reinforce" and card.snapshot else 0
 
 
@@ -427,16 +635,22 @@ def _validation(streams: Streams, split: Split, weights: np.ndarray, *, seen: bo
 
 
 def _run(
-    bench: Bench, step: str, snapshot: Snapshot, *, parent: Version | None, member: int = 0
+    bench: Bench,
+    step: str,
+    snapshot: Snapshot,
+    *,
+    parent: Version | None,
+    member: int = 0,
+    reward: str | None = None,
 ) -> Run:
     inputs = {
         "step": step,
         "snapshot": {"watermark": snapshot.watermark, "digest": snapshot.digest()},
-        "configuration": bench.config.canonical(),
+        "configuration": bench.asked_for(),
         "parent": None if parent is None else parent.name,
         "code": current_code().digest,
         "member": member,
-    }
+    } | ({} if reward is None else {"reward": reward})
     return Run.open(bench.runs, inputs, bench.reporter(step))
 
 
@@ -449,6 +663,7 @@ def _register(
     step: str,
     metrics: Mapping[str, Any],
     parent: Version | None = None,
+    reward: str | None = None,
 ) -> Version:
     """Save ``policy`` with the exploration floor around it, and its card."""
     config = bench.config
@@ -458,12 +673,13 @@ def _register(
         step=step,
         parent=None if parent is None else parent.name,
         snapshot=Data(watermark=snapshot.watermark, digest=snapshot.digest()),
-        configuration=config.canonical(),
+        configuration=bench.asked_for(),
         seed=config.workspace.seed,
         code=current_code(),
         environment=current_environment(device="cpu", threads=config.workspace.threads),
         metrics=dict(metrics),
         created_at=bench.clock(),
+        reward=reward,
     )
     with bench.registry.new(card) as draft:
         save(explored, vocabulary, draft.folder)

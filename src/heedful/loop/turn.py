@@ -8,6 +8,7 @@ simply taken again.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,16 +16,19 @@ import numpy as np
 
 from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
+from heedful.loop.reward import fit_reward
 from heedful.loop.steps import Bench
 from heedful.record import Kind
-from heedful.reward import said
+from heedful.reward import RewardError, said
 from heedful.store.registry import Version
 
 Action = Literal[
     "first version", "trial begun", "promoted", "refused", "waiting", "approval", "nothing new"
 ]
 
-NETWORKS = ("pretrain", "reinforce")
+logger = logging.getLogger("heedful.loop")
+
+NETWORKS = ("pretrain", "reinforce", "tune")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,25 @@ def trained(bench: Bench) -> Version | None:
         network = steps.pretrained(bench)
     if network is not None:
         if rewarded(bench, after=steps.learned_until(bench, network)):
-            return steps.reinforced(bench, network)
+            return steps.reinforced(bench, network, refitted(bench))
         return network if begun else None
     return None if registry.versions() else steps.popularity(bench)
+
+
+def refitted(bench: Bench) -> str | None:
+    """Fit the reward to the log as it stands, where ``[reward]`` asks for one; return its name.
+
+    Returns:
+        The last one where the log does not allow it, ``None`` where it never did: till people have
+        said enough, what they said is all that is learned from, and the version's card says so.
+    """
+    if not bench.config.reward.fitted:
+        return None
+    try:
+        return fit_reward(bench).name
+    except RewardError as error:
+        logger.warning("the reward was not fitted: %s", error)
+        return bench.shelf.newest()
 
 
 def newest_network(bench: Bench) -> Version | None:

@@ -3,7 +3,9 @@
 from heedful.objectives.adversarial import adversarial
 from heedful.objectives.descend import RULES, Metrics, Optimiser, Schedule, Sweep, descend
 from heedful.objectives.infilling import infill
+from heedful.objectives.joint import balanced, joint, ours
 from heedful.objectives.loss import Loss
+from heedful.objectives.near import IMITATE_NEEDS, PARENT_NEEDS, divergence, imitate
 from heedful.objectives.policy_gradient import (
     NEEDS,
     UnknownProbabilityError,
@@ -21,8 +23,10 @@ from heedful.objectives.supervised import (
 )
 
 __all__ = [
+    "IMITATE_NEEDS",
     "NEEDS",
     "NEXT_UNIT_NEEDS",
+    "PARENT_NEEDS",
     "RULES",
     "Loss",
     "Metrics",
@@ -31,13 +35,18 @@ __all__ = [
     "Sweep",
     "UnknownProbabilityError",
     "adversarial",
+    "balanced",
     "descend",
+    "divergence",
     "feedback_loss",
     "generalised_advantages",
+    "imitate",
     "importance",
     "infill",
+    "joint",
     "masked_unit",
     "next_unit",
+    "ours",
     "ppo",
     "prepare",
     "reinforce",

@@ -205,6 +205,24 @@ class Network(nn.Module, ABC):
         """Return the body's state of ``n`` streams before their START."""
 
     @abstractmethod
+    def _last_block(self) -> list[nn.Parameter]:
+        """Return the parameters of the body's last block."""
+
+    def parameters_of(self, scope: str) -> list[nn.Parameter]:
+        """Return the parameters that fine-tuning within ``scope`` may change.
+
+        "heads" are what comes after the body: the norm in front of the output layer, the units'
+        biases, the value head and the feedback head. The output layer's own weight is the table
+        of units, which is read on input too, and belongs to "all" alone, as does the memory.
+        "last_block" adds the body's last block.
+        """
+        if scope == "all":
+            return list(self.parameters())
+        heads = [self.norm, self.value_head, self.feedback_head]
+        chosen = [self.bias, *(p for head in heads if head is not None for p in head.parameters())]
+        return chosen if scope == "heads" else chosen + self._last_block()
+
+    @abstractmethod
     def spec(self) -> dict[str, object]:
         """Return the arguments this network was made with."""
 
@@ -250,15 +268,7 @@ class Network(nn.Module, ABC):
 
         Logits are computed at the slots only, not at every event: most events choose nothing.
         """
-        events = batch.events
-        at = last_known(events.time)
-        embedded = self.dropout(self.embed(events, since_last(events.time, at)))
-        read = self._read_both_ways if batch.both_ways else self._read
-        known = read(embedded, at, events.lengths) + self.dropout(self.memory(events))
-        rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
-        place = (rows[batch.mask], batch.positions[batch.mask])
-        now = None if batch.choices.now is None else batch.choices.now[batch.mask]
-        at_units = self._asked(known[place], at[place], now)
+        known, rows, at_units = self._known(batch)
         outputs = Outputs()
         if "values" in need:
             slots = batch.slots
@@ -275,6 +285,31 @@ class Network(nn.Module, ABC):
             return replace(outputs, logps=scatter(chosen, batch.mask))
         logits = batch.choices.apply(self._score(at_units), batch.mask)
         return outputs_from_logits(logits, batch, need, outputs)
+
+    def answers(self, batch: Batch, units: Tensor) -> Tensor:
+        """Return how people would answer each of ``units`` [K] in the N slots, [N, K, C].
+
+        Slots in row-major order; binary channels as logits. The streams are read once.
+        """
+        _, _, at_units = self._known(batch)
+        n, k = len(at_units), len(units)
+        said = self._feedback(at_units.repeat_interleave(k, 0), units.repeat(n))
+        return said.reshape(n, k, -1)
+
+    def _known(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is known after each event, the row of each slot, and what is known at units.
+
+        [B, L, D], [B, T] and, when each of the N units was asked for, [N, D].
+        """
+        events = batch.events
+        at = last_known(events.time)
+        embedded = self.dropout(self.embed(events, since_last(events.time, at)))
+        read = self._read_both_ways if batch.both_ways else self._read
+        known = read(embedded, at, events.lengths) + self.dropout(self.memory(events))
+        rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
+        place = (rows[batch.mask], batch.positions[batch.mask])
+        now = None if batch.choices.now is None else batch.choices.now[batch.mask]
+        return known, rows, self._asked(known[place], at[place], now)
 
     def _append(self, state: NetworkState, events: Events) -> tuple[NetworkState, Tensor]:
         at = last_known(events.time, state.at)

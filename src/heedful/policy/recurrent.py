@@ -62,6 +62,10 @@ class Recurrent(Network):
             "dropout": self.dropout.p,
         }
 
+    def _last_block(self) -> list[nn.Parameter]:
+        last = f"_l{self.layers - 1}"
+        return [p for name, p in self.gru.named_parameters() if name.endswith(last)]
+
     def _empty(self, n: int) -> HiddenState:
         hidden = self.bias.new_zeros(self.layers, n, self.width)
         return HiddenState(hidden, self.bias.new_zeros(n, self.width))

@@ -177,6 +177,9 @@ class Transformer(Network):
             "dropout": self.dropout.p,
         }
 
+    def _last_block(self) -> list[nn.Parameter]:
+        return list(self.blocks[-1].parameters())
+
     def _empty(self, n: int) -> KeyValueState:
         cache = self.bias.new_empty(self.layers, n, self.heads, 0, self.width // self.heads)
         lengths = torch.zeros(n, dtype=torch.int64, device=cache.device)

@@ -1,5 +1,13 @@
-"""How we read people: feedback -> number."""
+"""How we read people: feedback -> number.
 
+What is exported here needs NumPy alone. :mod:`heedful.reward.answers`, the click model, is a
+network and is imported by name.
+"""
+
+from heedful.reward.comments import CommentReader, Comments, Pairs, Readings
+from heedful.reward.ensemble import agreement, disputed, pessimistic, resamples
+from heedful.reward.fitted import Fitted, ReadRatings
+from heedful.reward.isotonic import Calibration, isotonic
 from heedful.reward.rewards import (
     Clicks,
     Earned,
@@ -12,16 +20,32 @@ from heedful.reward.rewards import (
     from_config,
     said,
 )
+from heedful.reward.subjects import SubjectScales
+from heedful.reward.trusted import approved
 
 __all__ = [
+    "Calibration",
     "Clicks",
+    "CommentReader",
+    "Comments",
     "Earned",
+    "Fitted",
     "Given",
     "Mixture",
+    "Pairs",
     "Ratings",
+    "ReadRatings",
+    "Readings",
     "Reward",
     "RewardError",
+    "SubjectScales",
+    "agreement",
+    "approved",
+    "disputed",
     "earn",
     "from_config",
+    "isotonic",
+    "pessimistic",
+    "resamples",
     "said",
 ]

@@ -119,12 +119,30 @@ class Earned:
     matured: npt.NDArray[np.bool_]
 
 
-def earn(snapshot: Snapshot, reward: Reward, *, maturity: float, now: float) -> Earned:
+def earn(
+    snapshot: Snapshot,
+    reward: Reward,
+    *,
+    maturity: float,
+    now: float,
+    expected: Floats | None = None,
+    silence: float | None = 0.0,
+) -> Earned:
     """Read ``snapshot`` with ``reward`` and decide what silence means.
 
     After ``maturity`` seconds a unit nobody spoke of has earned 0; before that its decision waits,
     and is neither learned from nor judged (gate, failure mode F7). With a maturity of 0 nothing
     waits.
+
+    Args:
+        snapshot: what happened.
+        reward: gives a number for each unit somebody spoke of.
+        maturity: seconds.
+        now: seconds since the epoch.
+        expected: float64 [M], what a model expects of each unit, NaN where it has no opinion. A
+            unit nobody spoke of has earned that while its decision would wait.
+        silence: what silence about a matured decision says; ``None`` where it says nothing, so
+            that what is expected stays.
 
     Raises:
         RewardError: the reward gave something else than a number for each unit.
@@ -138,15 +156,24 @@ def earn(snapshot: Snapshot, reward: Reward, *, maturity: float, now: float) -> 
         )
     n = len(decisions.offsets) - 1
     matured = np.ones(n, bool) if maturity == 0 else now - decisions.made_at >= maturity
-    numbers = np.where(np.isnan(numbers), 0.0, numbers)
-    numbers[~matured[decisions.of_unit]] = np.nan
+    silent, waits = np.isnan(numbers), ~matured[decisions.of_unit]
+    numbers = np.where(silent, 0.0, numbers)
+    if expected is None:
+        numbers[waits] = np.nan
+    else:
+        guessed = silent & (waits if silence is not None else ~np.isnan(expected) | waits)
+        numbers = np.where(guessed, expected, numbers)
     lengths = np.diff(decisions.offsets)
     totals = np.bincount(decisions.of_unit, weights=numbers, minlength=n)
     return Earned(numbers, totals / np.maximum(lengths, 1), matured)
 
 
-def from_config(section: RewardSection) -> Reward:
+def from_config(section: RewardSection, ratings: Reward | None = None) -> Reward:
     """Return the reward that ``[reward]`` in heedful.toml asks for.
+
+    Args:
+        section: what was asked for.
+        ratings: stands in for the ratings people gave, where those are read or normalised.
 
     Raises:
         RewardError: a kind has no number, or the Python function cannot be found.
@@ -154,7 +181,7 @@ def from_config(section: RewardSection) -> Reward:
     within = section.maturity or None
     numbers: Mapping[str, Reward] = {
         "click": Clicks(within),
-        "rating": Ratings(section.rating_min, section.rating_max, within),
+        "rating": ratings or Ratings(section.rating_min, section.rating_max, within),
         "reward": Given(within),
     }
     match section.kind:

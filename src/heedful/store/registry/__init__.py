@@ -2,7 +2,8 @@
 
 `registry` is the door. `card` says what a version is made of and `provenance` fills in code and
 environment; `manifest`, `folders` and `drafts` keep the files; `database`, `version`, `ledger`,
-`trial` and `audit` keep what is known about them.
+`trial` and `audit` keep what is known about them. `shelf` keeps fitted rewards, which have no
+state.
 """
 
 from heedful.store.registry.audit import AuditEntry
@@ -16,6 +17,7 @@ from heedful.store.registry.errors import (
 )
 from heedful.store.registry.provenance import current_code, current_environment
 from heedful.store.registry.registry import Registry
+from heedful.store.registry.shelf import Placed, Shelf, digest_of
 from heedful.store.registry.trial import Outcome, Trial, assigned
 from heedful.store.registry.version import State, Version
 
@@ -29,13 +31,16 @@ __all__ = [
     "Fault",
     "ManifestError",
     "Outcome",
+    "Placed",
     "Registry",
     "RegistryBusyError",
     "RegistryError",
+    "Shelf",
     "State",
     "Trial",
     "Version",
     "assigned",
     "current_code",
     "current_environment",
+    "digest_of",
 ]

@@ -77,6 +77,7 @@ class Card:
         created_at: seconds since the epoch, UTC.
         notes: anything a person wants to say.
         number: the version's number, given by the registry; 0 before.
+        reward: the fitted reward it was trained with, an input like the six; ``None`` without one.
     """
 
     kind: str
@@ -91,6 +92,7 @@ class Card:
     created_at: float
     notes: str = ""
     number: int = 0
+    reward: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what JSON cannot say, NaN and infinity among it.
@@ -108,10 +110,12 @@ class Card:
             canonical(f"card: {name}", value)
 
     def recipe(self) -> str:
-        """Return the SHA-256 of the six inputs; the same recipe makes the same weights."""
+        """Return the SHA-256 of the inputs; the same recipe makes the same weights."""
         six = ("snapshot", "configuration", "seed", "code", "parent", "environment")
         content = asdict(self)
         inputs = {name: content[name] for name in six}
+        if self.reward is not None:  # recipes without one stay what they were
+            inputs["reward"] = self.reward
         text = canonical("card", inputs | {"kind": self.kind, "step": self.step})
         return hashlib.sha256(text.encode()).hexdigest()
 
