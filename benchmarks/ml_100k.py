@@ -36,10 +36,10 @@ def run(quick: bool) -> list[Table]:
     ratings = real("ml-100k", "ml-100k.inter")
     seeds = range(1 if quick else 3)
     shorter: dict[str, object] = {"pretrain.epochs": 2} if quick else {}
-    apart = [trained(__name__, ratings, {**shorter, "workspace.seed": s}) for s in seeds]
     joint = [
         trained(__name__, ratings, {**ENSEMBLE, **shorter, "workspace.seed": s}) for s in seeds
     ]
+    apart = [trained(__name__, ratings, {**shorter, "workspace.seed": s}) for s in seeds]
     peers = {
         f"SASRec, {name}": [_peer(ratings, full, 0, 2 if quick else EPOCHS)]
         for name, full in (("one negative, BCE", False), ("full softmax", True))

@@ -21,7 +21,7 @@ SETTINGS: dict[str, object] = {
     "policy.width": 128,
     "policy.heads": 4,
     "policy.dropout": 0.2,
-    "pretrain.epochs": 16,
+    "pretrain.epochs": 6,
 }
 NAMES = {
     "member 1": "one transformer",

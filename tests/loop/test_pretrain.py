@@ -13,9 +13,9 @@ from heedful.evaluate.held_out import leave_one_out
 from heedful.loop import steps
 from heedful.loop.pretrain import Best, Training
 from heedful.objectives import next_unit
-from heedful.policy import Batch, EventKind
+from heedful.policy import Batch, EventKind, load
 from heedful.workspace import RUNS, Workspace
-from tests.small_shop import COLUMNS, TINY, write_ratings
+from tests.small_shop import COLUMNS, LENGTH, TINY, write_ratings
 
 
 def kept(scores: list[float | None]) -> tuple[int, float | None]:
@@ -234,3 +234,24 @@ def test_only_decoupled_decay_is_used(folder: Path, rule: str, decays: bool) -> 
     with opened(folder, {"pretrain.optimiser": rule}) as workspace:
         groups = trained_by(workspace).optimiser._rule.param_groups
     assert any(group["weight_decay"] > 0 for group in groups) == decays
+
+
+def test_answers_to_units_held_out_are_not_learned_from(tmp_path: Path) -> None:
+    """Other ratings of the last two units of everybody leave the same weights, to the bit."""
+    file = write_ratings(tmp_path / "ratings.csv")
+    header, *rows = file.read_text().splitlines()
+    turned = [
+        f"{user},{item},{6 - int(rating) if int(place) % LENGTH >= LENGTH - 2 else rating},{place}"
+        for user, item, rating, place in (row.split(",") for row in rows)
+    ]
+    assert turned != rows
+    found = []
+    for name, lines in (("one", rows), ("other", turned)):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines]))
+        Workspace.create(tmp_path / name, secret="00" * 32).close()
+        with Workspace.open(tmp_path / name, TINY | COLUMNS) as workspace:
+            workspace.import_file(tmp_path / f"{name}.csv")
+            version = workspace.pretrain()
+            policy = load(workspace.registry.folder(version.name)).policy
+            found.append(policy.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

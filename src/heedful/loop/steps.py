@@ -367,7 +367,8 @@ def _ready(bench: Bench, parent: Version | None) -> _Ready:
         [network], vocabulary, snapshot, learned, dropout=config.policy.id_dropout
     )
     validation = _validation(streams, split, weights, seen=repeats(bench))
-    return _Ready(network, vocabulary, snapshot, streams, weights, validation, counts)
+    learned_from = without_answers(streams, ~split.train)
+    return _Ready(network, vocabulary, snapshot, learned_from, weights, validation, counts)
 
 
 def _warn(config: Config) -> None:
@@ -563,6 +564,17 @@ def by_reward(streams: Streams, share: float) -> np.ndarray:
     (Peters & Schaal, ICML 2007, equation 8) with the log as its only rollout.
     """
     return np.asarray(1.0 - share + share * np.clip(streams.slots.reward, 0.0, 1.0))
+
+
+def without_answers(streams: Streams, slots: np.ndarray) -> Streams:
+    """Return ``streams`` in which nobody knows what was answered to ``slots``, bool [U].
+
+    Held-out units stand in the same rows as those that are learned from, and the feedback head
+    learns from every answer there is: what was answered to them would tell what they are.
+    """
+    feedback = streams.slots.feedback.copy()
+    feedback[slots] = np.nan
+    return replace(streams, slots=replace(streams.slots, feedback=feedback))
 
 
 def weighted(streams: Streams, weight: np.ndarray) -> Streams:
