@@ -54,19 +54,19 @@ def run(quick: bool) -> list[Table]:
             "import.time": "timestamp",
             "import.rating": "rating",
             "policy.dropout": 0.4,
-            "pretrain.epochs": 15,
+            "pretrain.epochs": 12,
         },
     )
     large = (
         real("ml-1m", "ratings_ordered.csv.gz"),
         {
             "policy.dropout": 0.2,
-            "pretrain.epochs": 6,
+            "pretrain.epochs": 4,
         },
     )
     if quick:
         return [_table("ML-100K", *small, range(1), {"pretrain.epochs": 2})]
-    return [_table("ML-1M", *large, range(1), {}), _table("ML-100K", *small, range(2), {})]
+    return [_table("ML-1M", *large, range(1), {}), _table("ML-100K", *small, range(1), {})]
 
 
 def _table(
