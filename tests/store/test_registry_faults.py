@@ -131,16 +131,13 @@ def test_processes_promote_and_roll_back_at_once(tmp_path: Path, rounds: int) ->
     # A first version below, so that everybody always has one to roll back to.
     assert start(FIRST, tmp_path, "first").wait() == 0
     processes = [start(RACE, tmp_path, name, rounds) for name in ("one", "two", "three")]
-    seen = set()
     with Registry.open(tmp_path) as reader:
         while any(process.poll() is None for process in processes):
             time.sleep(0.002)
             live = [version for version in reader.versions() if version.state == "live"]
             assert len(live) == 1
-            seen.update(version.name for version in live)
     for process in processes:
         assert process.wait() == 0
-    assert seen  # how many depends on how often this process gets its turn
     with Registry.open(tmp_path) as registry:
         assert registry.check() == []
         audit = registry.audit()
