@@ -11,6 +11,7 @@ from heedful.objectives import (
     NEEDS,
     RULES,
     Loss,
+    Means,
     Optimiser,
     Schedule,
     Sweep,
@@ -265,3 +266,10 @@ def test_losses_add_up() -> None:
     assert (float(both.value), float(both.count)) == (5.0, 7.0)
     assert {name: float(value) for name, value in both.metrics.items()} == {"a": 4.0, "b": 1.0}
     assert set(one.metrics) == {"a"}
+
+
+def test_the_means_of_a_pass_are_over_its_steps() -> None:
+    means = Means()
+    means(1, {"loss": 1.0, "count": 4.0})
+    means(2, {"loss": 4.0, "count": 2.0})
+    assert means.found() == {"loss": 2.5, "count": 3.0}

@@ -13,10 +13,10 @@ from heedful.contract import Streams
 from heedful.evaluate import log_loss
 from heedful.loop import start
 from heedful.loop.augment import hide_feedback
-from heedful.loop.pretrain import Average, by_length
-from heedful.loop.run import Checkpoint, Run, split_names
+from heedful.loop.pretrain import Average, Best, by_length
+from heedful.loop.run import Checkpoint, Run
 from heedful.loop.steps import Bench, members_of, network_of
-from heedful.objectives import Loss, Metrics, Optimiser, Schedule, descend, feedback_loss
+from heedful.objectives import Loss, Means, Metrics, Optimiser, Schedule, descend, feedback_loss
 from heedful.policy import Batch, Policy, Vocabulary
 from heedful.policy.network import Network
 from heedful.reward.answers import FEEDBACK, Answers
@@ -145,8 +145,7 @@ class _Training:
         )
         # An average over more than a tenth of the steps would still be on its way from the start.
         self.average = Average(parameters, min(self.section.ema, max(0.0, 1.0 - 10.0 / steps)))
-        self.epoch, self.best = 0, (math.inf, -1)
-        self.kept: dict[str, torch.Tensor] = {}
+        self.epoch, self.watch = 0, Best(self.section.patience)
 
     def until_stale(self, run: Run, validation: np.ndarray, channel: int) -> None:
         """Train until ``[pretrain] patience`` epochs brought nothing; keep the best weights."""
@@ -155,32 +154,28 @@ class _Training:
             self._pass_over(epoch, run)
             with self.average:
                 loss = self._loss_on(validation, channel)
-                if loss < self.best[0] or not self.kept:
-                    self.best = (loss, epoch)
-                    self.kept = {k: v.clone() for k, v in self.network.state_dict().items()}
+                self.watch.look(epoch, -loss, self.network)
             run.log(self.optimiser.step_count, {"loss": loss, "epoch": epoch}, part="validation")
             run.save(self._checkpoint(epoch + 1))
             run.progress.update(epoch + 1, self.section.epochs, f"validation loss {loss:.4f}")
-            if epoch - self.best[1] >= self.section.patience:
+            if self.watch.stale(epoch):
                 break
-        self.network.load_state_dict(self.kept)
+        self.watch.put_back(self.network)
         self.network.eval()
 
     def _pass_over(self, epoch: int, run: Run) -> None:
         torch.manual_seed(hash((*self.seed, epoch)) & 0x7FFF_FFFF)
         rng = np.random.default_rng([*self.seed, epoch])
-        totals = {"loss": 0.0, "steps": 0.0}
+        means = Means()
 
-        def on_step(_step: int, metrics: Metrics) -> None:
+        def on_step(step: int, metrics: Metrics) -> None:
             self.average.update()
-            totals["loss"] += metrics["loss"]
-            totals["steps"] += 1
+            means(step, metrics)
 
         self.network.train()
         descend(self._loss, self._batches(rng), optimiser=self.optimiser, on_step=on_step)
         self.network.eval()
-        mean = totals["loss"] / totals["steps"]
-        run.log(self.optimiser.step_count, {"loss": mean}, part="train")
+        run.log(self.optimiser.step_count, means.found(), part="train")
 
     def _batches(self, rng: np.random.Generator) -> Iterator[Batch]:
         for group in by_length(self.rows, self.section.batch, rng):
@@ -205,20 +200,19 @@ class _Training:
         return log_loss(said, true)
 
     def _checkpoint(self, epoch: int) -> Checkpoint:
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.tensors().items()}
-        tensors |= {f"average.{i}": v for i, v in enumerate(self.average.shadow)}
-        tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
-        step = self.optimiser.step_count
-        return Checkpoint(tensors, {"step": step, "epoch": epoch, "best": list(self.best)})
+        return Checkpoint.of(
+            {"step": self.optimiser.step_count, "epoch": epoch, "best": self.watch.facts()},
+            network=self.network.state_dict(),
+            optimiser=self.optimiser.tensors(),
+            average=self.average.tensors(),
+            best=self.watch.weights,
+        )
 
     def _restore(self, checkpoint: Checkpoint | None) -> None:
         if checkpoint is None:
             return
-        groups = split_names(checkpoint.tensors)
-        self.network.load_state_dict(groups["network"])
-        self.optimiser.restore(groups["optimiser"])
-        averages = groups["average"]
-        self.average.shadow = [averages[str(i)] for i in range(len(averages))]
-        self.kept, self.epoch = groups["kept"], checkpoint.facts["epoch"]
-        self.best = (checkpoint.facts["best"][0], checkpoint.facts["best"][1])
+        self.network.load_state_dict(checkpoint.group("network"))
+        self.optimiser.restore(checkpoint.group("optimiser"))
+        self.average.restore(checkpoint.group("average"))
+        self.watch.restore(checkpoint.group("best"), checkpoint.facts["best"])
+        self.epoch = checkpoint.facts["epoch"]

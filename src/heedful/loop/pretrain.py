@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -16,10 +16,11 @@ from heedful.config import Pretrain
 from heedful.contract import Streams, Window
 from heedful.evaluate.held_out import held_out_ndcg
 from heedful.loop.augment import Similar, crop, hide_feedback, mask
-from heedful.loop.run import Checkpoint, Run, split_names
+from heedful.loop.run import Checkpoint, Run
 from heedful.objectives import (
     NEXT_UNIT_NEEDS,
     Loss,
+    Means,
     Metrics,
     Optimiser,
     Schedule,
@@ -193,18 +194,14 @@ class Training:
 
     def pass_over(self, epoch: int, run: Run) -> None:
         """Take one pass over the streams."""
-        totals: dict[str, float] = {}
+        means = Means()
 
-        def on_step(_step: int, metrics: Metrics) -> None:
+        def on_step(step: int, metrics: Metrics) -> None:
             self.average.update()
-            for name, value in metrics.items():
-                totals[name] = totals.get(name, 0.0) + value
-            totals["steps"] = totals.get("steps", 0.0) + 1
+            means(step, metrics)
 
         self.descend(epoch, on_step)
-        steps = totals.pop("steps")
-        means = {name: value / steps for name, value in totals.items()}
-        run.log(self.optimiser.step_count, means, part="train")
+        run.log(self.optimiser.step_count, means.found(), part="train")
 
     def descend(self, epoch: int, on_step: Callable[[int, Metrics], None]) -> None:
         """Take the steps of one pass; ``on_step`` is told of each, and may raise to stop."""
@@ -252,24 +249,23 @@ class Training:
 
     def checkpoint(self, epoch: int, watch: Best) -> Checkpoint:
         """Return everything that the next epoch depends on."""
-        tensors = {f"policy.{k}": v for k, v in self.module.state_dict().items()}
-        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.tensors().items()}
-        tensors |= {f"average.{i}": v for i, v in enumerate(self.average.shadow)}
-        tensors |= {f"best.{k}": v for k, v in watch.weights.items()}
-        facts = {"step": self.optimiser.step_count, "epoch": epoch}
-        return Checkpoint(tensors, {**facts, "best": [watch.epoch, watch.score]})
+        return Checkpoint.of(
+            {"step": self.optimiser.step_count, "epoch": epoch, "best": watch.facts()},
+            policy=self.module.state_dict(),
+            optimiser=self.optimiser.tensors(),
+            average=self.average.tensors(),
+            best=watch.weights,
+        )
 
     def restore(self, checkpoint: Checkpoint | None, watch: Best) -> None:
         """Take up a checkpoint."""
         if checkpoint is None:
             return
-        groups = split_names(checkpoint.tensors)
-        self.module.load_state_dict(groups["policy"])
-        self.optimiser.restore(groups["optimiser"])
-        averages = groups["average"]
-        self.average.shadow = [averages[str(i)] for i in range(len(averages))]
-        watch.weights, self.epoch = groups["best"], checkpoint.facts["epoch"]
-        watch.epoch, watch.score = checkpoint.facts["best"]
+        self.module.load_state_dict(checkpoint.group("policy"))
+        self.optimiser.restore(checkpoint.group("optimiser"))
+        self.average.restore(checkpoint.group("average"))
+        watch.restore(checkpoint.group("best"), checkpoint.facts["best"])
+        self.epoch = checkpoint.facts["epoch"]
 
 
 @dataclass(slots=True)
@@ -290,6 +286,14 @@ class Best:
     def stale(self, epoch: int) -> bool:
         """Say whether the best is ``patience`` epochs ago."""
         return epoch - self.epoch >= self.patience
+
+    def facts(self) -> list[float | None]:
+        """Return what :meth:`restore` takes beside the weights, as JSON."""
+        return [self.epoch, self.score]
+
+    def restore(self, weights: dict[str, Tensor], facts: Sequence[Any]) -> None:
+        """Take up where another stood."""
+        self.weights, (self.epoch, self.score) = weights, facts
 
     def put_back(self, module: nn.Module) -> None:
         """Give the network its best weights."""
@@ -315,6 +319,14 @@ class Average:
             torch._foreach_lerp_(
                 self.shadow, [p.detach() for p in self._parameters], 1.0 - self._decay
             )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what :meth:`restore` takes."""
+        return {str(number): tensor for number, tensor in enumerate(self.shadow)}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up where another stood."""
+        self.shadow = [tensors[str(number)] for number in range(len(tensors))]
 
     @torch.no_grad()
     def __enter__(self) -> None:

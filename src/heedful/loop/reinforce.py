@@ -12,11 +12,11 @@ from torch import nn
 from heedful.config import Reinforce
 from heedful.contract import Streams, Window
 from heedful.loop.pretrain import by_length
-from heedful.loop.run import Checkpoint, Run, split_names
+from heedful.loop.run import Checkpoint, Run
 from heedful.objectives import (
     NEEDS,
     Loss,
-    Metrics,
+    Means,
     Optimiser,
     Schedule,
     balanced,
@@ -125,18 +125,12 @@ class _Reinforcement:
 
     def pass_over(self, epoch: int) -> dict[str, float]:
         """Take one pass over all rows; return the mean of each metric over the steps."""
-        totals: dict[str, float] = {}
-
-        def on_step(_step: int, metrics: Metrics) -> None:
-            for name, value in metrics.items():
-                totals[name] = totals.get(name, 0.0) + value
-            totals["steps"] = totals.get("steps", 0.0) + 1
-
-        descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=on_step)
-        steps = totals.pop("steps")
+        means = Means()
+        descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=means)
+        found = means.found()
         if not self.section.kl:
-            totals.pop("kl")
-        return {name: value / steps for name, value in totals.items()}
+            found.pop("kl")
+        return found
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield prepared batches in random order, each with as many rows of history beside it."""
@@ -174,16 +168,16 @@ class _Reinforcement:
 
     def checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
         """Return everything that the next pass depends on."""
-        tensors = {f"policy.{k}": v for k, v in self.module.state_dict().items()}
-        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.tensors().items()}
-        facts = {"step": self.optimiser.step_count, "epoch": epoch, "metrics": metrics}
-        return Checkpoint(tensors, facts)
+        return Checkpoint.of(
+            {"step": self.optimiser.step_count, "epoch": epoch, "metrics": metrics},
+            policy=self.module.state_dict(),
+            optimiser=self.optimiser.tensors(),
+        )
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         """Take up a checkpoint."""
         if checkpoint is None:
             return
-        groups = split_names(checkpoint.tensors)
-        self.module.load_state_dict(groups["policy"])
-        self.optimiser.restore(groups["optimiser"])
+        self.module.load_state_dict(checkpoint.group("policy"))
+        self.optimiser.restore(checkpoint.group("optimiser"))
         self.epoch, self.metrics = checkpoint.facts["epoch"], checkpoint.facts["metrics"]

@@ -6,11 +6,10 @@ import json
 import os
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -31,6 +30,21 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, facts: dict[str, Any], **groups: Mapping[str, Tensor]) -> Self:
+        """Return a checkpoint of tensors in groups; :meth:`group` gives them back."""
+        named = {
+            f"{group}.{name}": tensor
+            for group, tensors in groups.items()
+            for name, tensor in tensors.items()
+        }
+        return cls(named, facts)
+
+    def group(self, name: str) -> dict[str, Tensor]:
+        """Return the tensors of a group under their own names."""
+        head = f"{name}."
+        return {k.removeprefix(head): v for k, v in self.tensors.items() if k.startswith(head)}
 
 
 class Run:
@@ -129,15 +143,6 @@ class Run:
         if self._board is not None:
             self._board.close()
             self._board = None
-
-
-def split_names(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return ``{"a.b.c": t}`` as ``{"a": {"b.c": t}}``; groups that are not there are empty."""
-    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
-    for name, tensor in tensors.items():
-        group, key = name.split(".", 1)
-        groups[group][key] = tensor
-    return groups
 
 
 def _new_folder(runs: Path) -> Path:

@@ -14,13 +14,13 @@ from torch import nn
 from heedful.config import Tune
 from heedful.contract import Label, Streams, Window, as_shown, demonstrations, labelled
 from heedful.loop.pretrain import Best, by_length
-from heedful.loop.run import Checkpoint, Run, split_names
+from heedful.loop.run import Checkpoint, Run
 from heedful.loop.start import network_within
 from heedful.objectives import (
     IMITATE_NEEDS,
     PARENT_NEEDS,
     Loss,
-    Metrics,
+    Means,
     Optimiser,
     Schedule,
     descend,
@@ -208,17 +208,9 @@ class _Tuning:
 
     def pass_over(self, epoch: int, run: Run) -> None:
         """Take one pass over the labels."""
-        totals: dict[str, float] = {}
-
-        def on_step(_step: int, metrics: Metrics) -> None:
-            for name, value in metrics.items():
-                totals[name] = totals.get(name, 0.0) + value
-            totals["steps"] = totals.get("steps", 0.0) + 1
-
-        descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=on_step)
-        steps = totals.pop("steps")
-        means = {name: value / steps for name, value in totals.items()}
-        run.log(self.optimiser.step_count, means, part="tune")
+        means = Means()
+        descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=means)
+        run.log(self.optimiser.step_count, means.found(), part="tune")
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield labels in random order, each with a moment beside it that nobody labelled."""
@@ -260,21 +252,21 @@ class _Tuning:
 
     def checkpoint(self, epoch: int, watch: Best) -> Checkpoint:
         """Return everything that the next epoch depends on."""
-        tensors = {f"policy.{k}": v for k, v in self.module.state_dict().items()}
-        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.tensors().items()}
-        tensors |= {f"best.{k}": v for k, v in watch.weights.items()}
-        facts = {"step": self.optimiser.step_count, "epoch": epoch}
-        return Checkpoint(tensors, {**facts, "best": [watch.epoch, watch.score]})
+        return Checkpoint.of(
+            {"step": self.optimiser.step_count, "epoch": epoch, "best": watch.facts()},
+            policy=self.module.state_dict(),
+            optimiser=self.optimiser.tensors(),
+            best=watch.weights,
+        )
 
     def restore(self, checkpoint: Checkpoint | None, watch: Best) -> None:
         """Take up a checkpoint."""
         if checkpoint is None:
             return
-        groups = split_names(checkpoint.tensors)
-        self.module.load_state_dict(groups["policy"])
-        self.optimiser.restore(groups["optimiser"])
-        watch.weights, self.epoch = groups["best"], checkpoint.facts["epoch"]
-        watch.epoch, watch.score = checkpoint.facts["best"]
+        self.module.load_state_dict(checkpoint.group("policy"))
+        self.optimiser.restore(checkpoint.group("optimiser"))
+        watch.restore(checkpoint.group("best"), checkpoint.facts["best"])
+        self.epoch = checkpoint.facts["epoch"]
 
 
 def changing(policy: Policy, scope: str) -> list[nn.Parameter]:

@@ -1,7 +1,7 @@
 """What we want: losses and returns as pure functions, and the one loop that descends them."""
 
 from heedful.objectives.adversarial import adversarial
-from heedful.objectives.descend import RULES, Metrics, Optimiser, Schedule, Sweep, descend
+from heedful.objectives.descend import RULES, Means, Metrics, Optimiser, Schedule, Sweep, descend
 from heedful.objectives.infilling import infill
 from heedful.objectives.joint import balanced, joint, ours
 from heedful.objectives.loss import Loss
@@ -29,6 +29,7 @@ __all__ = [
     "PARENT_NEEDS",
     "RULES",
     "Loss",
+    "Means",
     "Metrics",
     "Optimiser",
     "Schedule",

@@ -15,6 +15,26 @@ from heedful.policy import Batch
 
 Metrics = Mapping[str, float]
 
+
+class Means:
+    """The mean of each metric over a pass: what :func:`descend` may be given as ``on_step``."""
+
+    def __init__(self) -> None:
+        """Begin with no step."""
+        self._totals: dict[str, float] = {}
+        self._steps = 0
+
+    def __call__(self, _step: int, metrics: Metrics) -> None:
+        """Count a step."""
+        self._steps += 1
+        for name, value in metrics.items():
+            self._totals[name] = self._totals.get(name, 0.0) + value
+
+    def found(self) -> dict[str, float]:
+        """Return the means."""
+        return {name: total / self._steps for name, total in self._totals.items()}
+
+
 RULES: Mapping[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
