@@ -13,7 +13,7 @@ from torch import Tensor
 from heedful.contract import Streams, Window
 from heedful.evaluate.checked import FloatArray
 from heedful.evaluate.ranking import ndcg, ranks
-from heedful.policy import Policy
+from heedful.policy import Batch, Policy
 
 LOGITS = frozenset({"logits"})
 _SLOTS = 4096  # whose logits are in memory at once
@@ -150,14 +150,25 @@ def scored(
         seen: False filters what the subject has had before out of the ranking.
         batch: rows at a time.
     """
+    for decided, part in decisions(streams, slots, window=window, seen=seen, batch=batch):
+        logits = policy.forward(part, LOGITS).logits
+        assert logits is not None
+        yield decided, logits
+
+
+def decisions(
+    streams: Streams, slots: Ints, *, window: int, seen: bool, batch: int = 256
+) -> Iterator[tuple[Ints, Batch]]:
+    """Yield slot numbers and batches in which just these are asked for; see :func:`scored`."""
     wanted = np.zeros(len(streams.slots.unit), dtype=bool)
     wanted[slots] = True
     for group in _groups(streams.stretches(np.flatnonzero(wanted), window), batch):
         decided = np.concatenate([np.array(row.slots) for row in group])
-        logits = policy.forward(streams.batch(group, seen=seen), LOGITS).logits
-        assert logits is not None
         kept = wanted[decided]
-        yield decided[kept], logits if kept.all() else logits[torch.from_numpy(kept)]
+        part = streams.batch(group, seen=seen)
+        asked = part.mask.clone()
+        asked[part.mask] = torch.from_numpy(kept)
+        yield decided[kept], part.filled(mask=asked)
 
 
 def _groups(rows: list[Window], batch: int) -> Iterator[list[Window]]:

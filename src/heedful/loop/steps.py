@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,13 +19,18 @@ from torch import nn
 from heedful.config import Config, ConfigWarning, Pretrain
 from heedful.config import Reward as RewardSection
 from heedful.contract import Domain, Streams
+from heedful.evaluate import ndcg
 from heedful.evaluate.held_out import (
+    LOGITS,
     Split,
     by_time,
+    decisions,
     fresh_targets,
     held_out_ndcg,
     leave_one_out,
+    subject_means,
 )
+from heedful.evaluate.ranking import ranks
 from heedful.loop import start
 from heedful.loop.pretrain import pretrain
 from heedful.loop.progress import Reporter, Silent
@@ -77,6 +82,9 @@ SPOKEN = {"clicks": "click", "ratings": "rating"}
 
 PRIOR_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 PRIOR_DEPTHS = (10, 20)
+UNTUNED = 0.5
+"""The prior's weight where nothing is held out to choose it by."""
+
 MEMBER_SEEDS = 1 << 16
 """How far the seeds of an ensemble's members lie apart."""
 
@@ -366,7 +374,7 @@ def _ready(bench: Bench, parent: Version | None) -> _Ready:
     counts = start.describe(
         [network], vocabulary, snapshot, learned, dropout=config.policy.id_dropout
     )
-    validation = _validation(streams, split, weights, seen=repeats(bench))
+    validation = _validation(streams, split, seen=repeats(bench))
     learned_from = without_answers(streams, ~split.train)
     return _Ready(network, vocabulary, snapshot, learned_from, weights, validation, counts)
 
@@ -608,23 +616,40 @@ def with_prior(
 
     The prior is added after training: inside the training loop it lets the network over-fit sooner.
     """
-    sequences = sequences_of(streams, weights)
-    window, seen = bench.config.policy.window, repeats(bench)
-    best: tuple[float, float, int] = (-1.0, 0.0, PRIOR_DEPTHS[0])
-    for depth in PRIOR_DEPTHS:
-        wrapped = TransitionPrior(network, depth=depth).fit(sequences)
-        for weight in PRIOR_WEIGHTS if len(validation) else (0.5,):
-            wrapped.weight = weight
-            score = 0.0
-            if len(validation):
-                score = held_out_ndcg(wrapped, streams, validation, window=window, seen=seen)
-            best = max(best, (score, weight, depth))
-    score, weight, depth = best
+    prior = TransitionPrior(network).fit(sequences_of(streams, weights))
+    if not len(validation):
+        prior.weight = UNTUNED
+        return prior, {"prior_weight": prior.weight, "prior_depth": prior.depth}
+    scores = _tried(prior, streams, validation, bench)
+    (weight, depth), score = max(scores.items(), key=lambda one: (one[1], one[0]))
     if weight == 0.0:
         return network, {"prior_weight": 0.0}
-    policy = TransitionPrior(network, weight=weight, depth=depth).fit(sequences)
-    measured = {"ndcg@10": score} if len(validation) else {}
-    return policy, {**measured, "prior_weight": weight, "prior_depth": depth}
+    prior.weight, prior.depth = weight, depth
+    return prior, {"ndcg@10": score, "prior_weight": weight, "prior_depth": depth}
+
+
+@torch.no_grad()
+def _tried(
+    prior: TransitionPrior, streams: Streams, slots: np.ndarray, bench: Bench
+) -> dict[tuple[float, int], float]:
+    """Return the NDCG@10 of each weight and depth; the network inside reads everything once."""
+    pairs = list(product(PRIOR_WEIGHTS, PRIOR_DEPTHS))
+    found = {pair: np.empty(len(streams.slots.unit)) for pair in pairs}
+    prior.weight = 1.0
+    window, seen = bench.config.policy.window, repeats(bench)
+    for decided, batch in decisions(streams, slots, window=window, seen=seen):
+        logits = cast(Policy, prior.inner).forward(batch, LOGITS).logits
+        assert logits is not None
+        for depth in PRIOR_DEPTHS:
+            prior.depth = depth
+            bonus = prior.bonus(batch)
+            for weight in PRIOR_WEIGHTS:
+                scored = (logits + weight * bonus).numpy()
+                found[weight, depth][decided] = ranks(scored, streams.slots.unit[decided])
+    return {
+        pair: float(subject_means(streams, slots, ndcg(of_pair[slots], 10)).mean())
+        for pair, of_pair in found.items()
+    }
 
 
 def sequences_of(streams: Streams, weights: np.ndarray) -> list[np.ndarray]:
@@ -639,7 +664,7 @@ def without_floor(policy: Policy) -> Policy:
     return cast(Policy, policy.inner) if isinstance(policy, Floor) else policy
 
 
-def _validation(streams: Streams, split: Split, weights: np.ndarray, *, seen: bool) -> np.ndarray:
+def _validation(streams: Streams, split: Split, *, seen: bool) -> np.ndarray:
     """Return the validation slots that are people's own choice and may be ranked."""
     chosen = chosen_by_people(streams) > 0
     slots = split.validation[chosen[split.validation]]

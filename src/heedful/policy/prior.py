@@ -142,12 +142,15 @@ class TransitionPrior(nn.Module):
         if not need & {"logps", "entropy", "logits"}:
             return cast(Outputs, self.inner(batch, need))
         given = self.inner(batch, (need - {"logps", "entropy"}) | {"logits"})
-        units = torch.where(batch.events.kind == EventKind.UNIT, batch.events.unit, -1)
-        recent = _recent(units, batch.positions + 1, self.depth)[batch.mask]
-        logits = given.logits + self._log_score(recent).to(given.logits.dtype)
+        logits = given.logits + self.bonus(batch).to(given.logits.dtype)
         return outputs_from_logits(
             logits, batch, need, Outputs(values=given.values, feedback=given.feedback)
         )
+
+    def bonus(self, batch: Batch) -> Tensor:
+        """Return what is added to the logits at the N slots of ``batch.mask``, [N, V]."""
+        units = torch.where(batch.events.kind == EventKind.UNIT, batch.events.unit, -1)
+        return self._log_score(_recent(units, batch.positions + 1, self.depth)[batch.mask])
 
     def score(self, recent: Tensor) -> Tensor:
         """Return scores [N, V] after the units ``recent`` [N, k], newest first, -1: none."""
