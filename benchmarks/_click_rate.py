@@ -22,10 +22,10 @@ from heedful.evaluate import auc, calibration_error, log_loss, ndcg
 from heedful.evaluate.held_out import fresh_targets, held_out_ranks, subject_means
 from heedful.loop.answers import unit_means
 from heedful.loop.collect import Collector
+from heedful.loop.form import without_floor
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
 from heedful.loop.start import network_within
-from heedful.loop.steps import without_floor
 from heedful.policy import Floor, Loaded, Policy, Popularity, Vocabulary, clone, load, save
 from heedful.policy.network import Network
 from heedful.record import Described, pseudonym

@@ -23,9 +23,10 @@ from heedful.config import Reinforce
 from heedful.contract import Streams
 from heedful.domains.recommendation.shop import ShopParameters
 from heedful.loop.collect import Collector
+from heedful.loop.form import network_of
+from heedful.loop.lessons import split_of, weighted
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
-from heedful.loop.steps import network_of, split_of, weighted
 from heedful.policy import Floor, Loaded, Policy, clone, load
 from heedful.record import pseudonym
 from heedful.store.snapshot import Snapshot

@@ -15,7 +15,7 @@ from benchmarks._kept import keep_in
 from heedful.evaluate import bootstrap, hit_rate, ndcg
 from heedful.evaluate.held_out import held_out_ranks
 from heedful.loop.assess import PRIOR, HeldOut, held_out
-from heedful.loop.steps import members_of
+from heedful.loop.form import members_of
 from heedful.policy import Ensemble, Policy, TransitionPrior
 from heedful.workspace import Workspace
 

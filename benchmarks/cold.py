@@ -22,7 +22,7 @@ from heedful.contract import Streams, unit_features
 from heedful.evaluate import bootstrap, hit_rate
 from heedful.evaluate.held_out import scored
 from heedful.evaluate.ranking import ranks
-from heedful.loop.steps import without_floor
+from heedful.loop.form import without_floor
 from heedful.policy import load
 from heedful.record import Described, pseudonym
 from heedful.store.registry import Version

@@ -29,9 +29,9 @@ from heedful import demo
 from heedful.contract import Streams
 from heedful.domains.recommendation.domain import item_number
 from heedful.domains.recommendation.shop import oracle, popular
+from heedful.loop.form import without_floor
 from heedful.loop.pretrain import pretrain
 from heedful.loop.run import Run
-from heedful.loop.steps import without_floor
 from heedful.policy import Floor, Policy, clone, load
 
 PEOPLE = labels.PEOPLE[-1]

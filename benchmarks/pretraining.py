@@ -22,7 +22,7 @@ from benchmarks._data import real
 from benchmarks._kept import keep
 from heedful.evaluate import bootstrap, ndcg
 from heedful.evaluate.held_out import held_out_ranks
-from heedful.loop import steps
+from heedful.loop import form, lessons
 from heedful.policy import load
 from heedful.workspace import Workspace
 
@@ -116,8 +116,8 @@ def _validation_ranks(workspace: Workspace, name: str) -> list[float]:
     bench = workspace.bench()
     snapshot, loaded = bench.log.snapshot(), load(bench.registry.folder(name))
     streams = bench.encode(snapshot, loaded.vocabulary)
-    slots = steps.split_of(bench.config.pretrain, streams, snapshot).validation
-    policy = steps.without_floor(loaded.policy)
+    slots = lessons.split_of(bench.config.pretrain, streams, snapshot).validation
+    policy = form.without_floor(loaded.policy)
     window = bench.config.policy.window
     return held_out_ranks(policy, streams, slots, window=window).tolist()
 

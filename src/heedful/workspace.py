@@ -19,6 +19,7 @@ from heedful.contract import Domain
 from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
+from heedful.loop.bench import Bench
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest
 from heedful.loop.reward import Fit, fit_reward
@@ -438,9 +439,9 @@ class Workspace:
         """Close."""
         self.close()
 
-    def bench(self) -> steps.Bench:
+    def bench(self) -> Bench:
         """Return what the steps of the loop work with."""
-        return steps.Bench(
+        return Bench(
             domain=self.domain,
             log=self.log,
             registry=self.registry,

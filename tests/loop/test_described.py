@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from heedful.evaluate import bootstrap
-from heedful.loop.steps import without_floor
+from heedful.loop.form import without_floor
 from heedful.policy import Policy, Vocabulary, load
 from heedful.record import pseudonym
 from heedful.serve import DecisionRequest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from heedful.loop.steps import by_reward
+from heedful.loop.lessons import by_reward
 from heedful.policy import Ensemble, load
 from heedful.policy.network import Network
 from heedful.workspace import RUNS, Workspace

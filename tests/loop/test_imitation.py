@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from heedful.loop.steps import chosen_by_people
+from heedful.loop.lessons import chosen_by_people
 from heedful.loop.turn import chosen
 from heedful.workspace import Workspace
 

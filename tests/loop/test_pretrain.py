@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heedful.config import Pretrain
 from heedful.evaluate.held_out import leave_one_out
-from heedful.loop import steps
+from heedful.loop import form, lessons
 from heedful.loop.pretrain import Best, Training
 from heedful.objectives import next_unit
 from heedful.policy import Batch, EventKind, load
@@ -131,9 +131,9 @@ def trained_by(workspace: Workspace) -> Training:
     snapshot = bench.log.snapshot()
     vocabulary = bench.domain.vocabulary(snapshot)
     torch.manual_seed(0)
-    network = steps.network_of(bench.config, bench.domain.schema(vocabulary))
+    network = form.network_of(bench.config, bench.domain.schema(vocabulary))
     streams = bench.encode(snapshot, vocabulary)
-    weights = steps.chosen_by_people(streams) * leave_one_out(streams).train
+    weights = lessons.chosen_by_people(streams) * leave_one_out(streams).train
     return Training(network, streams, bench.config.pretrain, weights, 40, seed=0)
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from heedful.evaluate.held_out import held_out_ndcg, leave_one_out
-from heedful.loop.steps import PRIOR_DEPTHS, PRIOR_WEIGHTS, _tried, chosen_by_people, sequences_of
+from heedful.loop.form import PRIOR_DEPTHS, PRIOR_WEIGHTS, _tried
+from heedful.loop.lessons import chosen_by_people, sequences_of
 from heedful.policy import Recurrent, TransitionPrior
 from heedful.workspace import Workspace
 from tests.small_shop import COLUMNS, TINY, write_ratings

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heedful.loop import steps
+from heedful.loop import form
 from heedful.loop.range_test import BELOW_LOWEST, range_test
 from heedful.loop.run import Run
 from heedful.workspace import RUNS, Workspace
@@ -73,7 +73,7 @@ def tried(shop: Workspace, tmp_path: Path, broken: bool = False, **options):
     bench = shop.bench()
     snapshot = bench.log.snapshot()
     vocabulary = bench.domain.vocabulary(snapshot)
-    policy = steps.network_of(bench.config, bench.domain.schema(vocabulary))
+    policy = form.network_of(bench.config, bench.domain.schema(vocabulary))
     streams = bench.encode(snapshot, vocabulary)
     if broken:
         for parameter in policy.parameters():

@@ -10,9 +10,9 @@ import pytest
 from heedful import demo
 from heedful.domains.recommendation.shop import ShopParameters
 from heedful.loop.answers import unit_means
+from heedful.loop.bench import Bench
 from heedful.loop.reward import HELD_OUT, comparable, train_units
 from heedful.loop.run import Run
-from heedful.loop.steps import Bench
 from heedful.loop.turn import turn
 from heedful.policy import load
 from heedful.policy.network import Network

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from heedful.loop.deploy import GateRefusedError
+from heedful.loop.form import without_floor
 from heedful.loop.run import CHECKPOINT, Run
 from heedful.loop.start import network_within
-from heedful.loop.steps import learned_until, without_floor
+from heedful.loop.steps import learned_until
 from heedful.loop.tune import TooFewLabelsError, changing
 from heedful.policy import Ensemble, Policy, Recurrent, Schema, TabularQ, load
 from heedful.record import Kind, pseudonym

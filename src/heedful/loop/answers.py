@@ -13,9 +13,10 @@ from heedful.contract import Streams
 from heedful.evaluate import log_loss
 from heedful.loop import start
 from heedful.loop.augment import hide_feedback
+from heedful.loop.bench import Bench
+from heedful.loop.form import members_of, network_of
 from heedful.loop.pretrain import Average, Best, by_length
 from heedful.loop.run import Checkpoint, Run
-from heedful.loop.steps import Bench, members_of, network_of
 from heedful.objectives import Loss, Means, Metrics, Optimiser, Schedule, descend, feedback_loss
 from heedful.policy import Batch, Policy, Vocabulary
 from heedful.policy.network import Network

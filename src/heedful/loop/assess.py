@@ -28,17 +28,11 @@ from heedful.evaluate.held_out import (
     scored,
     subject_means,
 )
+from heedful.loop.bench import Bench, repeats
 from heedful.loop.deploy import verdict_on
+from heedful.loop.form import PRIOR_DEPTHS, without_floor
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
-from heedful.loop.steps import (
-    PRIOR_DEPTHS,
-    Bench,
-    chosen_by_people,
-    repeats,
-    sequences_of,
-    split_of,
-    without_floor,
-)
+from heedful.loop.lessons import chosen_by_people, sequences_of, split_of
 from heedful.policy import Policy, Popularity, TransitionPrior, load
 from heedful.store.registry import Card, Version
 

@@ -8,8 +8,8 @@ from typing import Literal, cast
 
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
+from heedful.loop.bench import Bench
 from heedful.loop.judge import judge_trial
-from heedful.loop.steps import Bench
 from heedful.store.registry import RegistryError, Trial, Version
 from heedful.store.registry.card import Json
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from heedful.loop.bench import Bench
 from heedful.loop.deploy import verdict_on
 from heedful.loop.plots import (
     DARK,
@@ -29,7 +30,6 @@ from heedful.loop.plots import (
 )
 from heedful.loop.run import METRICS
 from heedful.loop.served import reward_by_version
-from heedful.loop.steps import Bench
 from heedful.store.registry import Trial
 
 EVALUATIONS = "evaluations"

@@ -11,7 +11,8 @@ import numpy as np
 from heedful.contract import Streams
 from heedful.evaluate import auc, brier, calibration_error, log_loss
 from heedful.loop.answers import train_answers, unit_means
-from heedful.loop.steps import SPOKEN, Bench, split_of, units_of
+from heedful.loop.bench import SPOKEN, Bench, units_of
+from heedful.loop.lessons import split_of
 from heedful.reward import CommentReader, Fitted, Pairs, Ratings, RewardError, SubjectScales
 from heedful.reward.answers import Answers
 from heedful.reward.ensemble import resamples

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from heedful.loop.bench import Bench
 from heedful.loop.plots import Line
-from heedful.loop.steps import Bench
 
 BINS, PER_BIN = 20, 200
 FEWEST = 30  # decisions of a version in a bin, below which no point is drawn

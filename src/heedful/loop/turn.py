@@ -16,8 +16,8 @@ import numpy as np
 
 from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
+from heedful.loop.bench import Bench
 from heedful.loop.reward import fit_reward
-from heedful.loop.steps import Bench
 from heedful.record import Kind
 from heedful.reward import RewardError, said
 from heedful.store.registry import Version

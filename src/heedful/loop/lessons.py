@@ -1,0 +1,86 @@
+"""Which units of the log are learned from, how much each counts, and what is held out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from heedful.config import Pretrain
+from heedful.contract import Streams
+from heedful.evaluate.held_out import (
+    Split,
+    by_time,
+    fresh_targets,
+    leave_one_out,
+)
+from heedful.record import Kind
+from heedful.store.snapshot import Snapshot
+
+
+def chosen_by_people(streams: Streams) -> np.ndarray:
+    """Return weights [U]: 1 for units people chose themselves, or liked when they were shown.
+
+    History without probabilities is people's own doing, unless it says that a unit was shown and
+    not clicked. What a policy showed, ours or one whose probabilities were imported, and nobody
+    liked is not imitated: pre-training on it would clone the log.
+    """
+    own = np.isnan(streams.slots.behaviour_logp)
+    kinds = [channel.kind for channel in streams.schema.channels]
+    for number in (n for n, kind in enumerate(kinds) if kind == Kind.CLICK):
+        own &= streams.slots.feedback[:, number] != 0  # an explicit no; silence is NaN
+    return (own | (streams.slots.reward > 0)).astype(np.float64)
+
+
+def by_reward(streams: Streams, share: float) -> np.ndarray:
+    """Return weights [U]: (1 - share) + share * reward, the reward cut off to [0, 1].
+
+    The likelihood of what people chose, weighted by how they liked it: reward-weighted regression
+    (Peters & Schaal, ICML 2007, equation 8) with the log as its only rollout.
+    """
+    return np.asarray(1.0 - share + share * np.clip(streams.slots.reward, 0.0, 1.0))
+
+
+def without_answers(streams: Streams, slots: np.ndarray) -> Streams:
+    """Return ``streams`` in which nobody knows what was answered to ``slots``, bool [U].
+
+    Held-out units stand in the same rows as those that are learned from, and the feedback head
+    learns from every answer there is: what was answered to them would tell what they are.
+    """
+    feedback = streams.slots.feedback.copy()
+    feedback[slots] = np.nan
+    return replace(streams, slots=replace(streams.slots, feedback=feedback))
+
+
+def weighted(streams: Streams, weight: np.ndarray) -> Streams:
+    """Return ``streams`` in which the slots count with ``weight`` [U]."""
+    return replace(streams, slots=replace(streams.slots, weight=weight.astype(np.float64)))
+
+
+def split_of(section: Pretrain, streams: Streams, snapshot: Snapshot) -> Split:
+    """Return what is held out by ``[pretrain] split``, or nothing if so configured.
+
+    Raises:
+        ValueError: a split by time was asked for, and there are no times to split by.
+    """
+    if not section.validation or not len(streams.slots.unit):
+        nothing = np.empty(0, dtype=np.int64)
+        return Split(np.ones(len(streams.slots.unit), dtype=bool), nothing, nothing)
+    if section.split == "time":
+        return by_time(streams, snapshot.decisions.made_at, section.split_share)
+    return leave_one_out(streams)
+
+
+def sequences_of(streams: Streams, weights: np.ndarray) -> list[np.ndarray]:
+    """Return the units each subject chose, those of weight 0 left out."""
+    kept = weights > 0
+    bounds = streams.slot_offsets
+    return [streams.slots.unit[low:high][kept[low:high]] for low, high in pairwise(bounds)]
+
+
+def validation_of(streams: Streams, split: Split, *, seen: bool) -> np.ndarray:
+    """Return the validation slots that are people's own choice and may be ranked."""
+    chosen = chosen_by_people(streams) > 0
+    slots = split.validation[chosen[split.validation]]
+    return slots if seen else fresh_targets(streams, slots)
