@@ -108,6 +108,11 @@ class Workspace:
         return bytes.fromhex((self.folder / SECRET).read_text().strip())
 
     @property
+    def runs(self) -> Path:
+        """The folder of training runs: curves for TensorBoard, checkpoints, the report."""
+        return self.folder / RUNS
+
+    @property
     def log(self) -> Log:
         """The log: this workspace's writer where it has one, else a reader."""
         return self._writer if self._writer is not None else self._reader
@@ -415,7 +420,7 @@ class Workspace:
         """
         from heedful.loop.report import report  # and with it matplotlib, which nothing else needs
 
-        place = self.folder / RUNS / "report.html" if out is None else Path(out)
+        place = self.runs / "report.html" if out is None else Path(out)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(report(self.bench(), self.folder.resolve().name), "utf-8")
         return place
@@ -446,7 +451,7 @@ class Workspace:
             log=self.log,
             registry=self.registry,
             config=self.config,
-            runs=self.folder / RUNS,
+            runs=self.runs,
             rewards=self.folder / REWARDS,
             secret=self.key,
             clock=self.clock,

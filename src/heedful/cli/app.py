@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from heedful import __version__
-from heedful.cli import judging, learning, recommending, serving, showing
+from heedful.cli import importing, judging, learning, recommending, serving, showing
 
 HELP = """\
 Policies that learn from the people they serve.
@@ -52,7 +52,7 @@ def command() -> typer.Typer:
     )
     app.callback()(_root)
     app.command("init")(serving.init)
-    app.command("import")(learning.import_file)
+    app.command("import")(importing.import_file)
     app.command("pretrain")(learning.pretrain)
     app.command("reward")(learning.reward)
     app.command("reinforce")(learning.reinforce)

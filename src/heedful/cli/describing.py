@@ -46,20 +46,20 @@ def describe(
     *,
     subject: str | None,
     unit: str | None,
-    numbers: str | None,
-    categories: str | None,
-    text: str | None,
+    facts: tuple[tuple[str, ...], ...],
     dry_run: bool,
     quarantine: Path | None,
     progress: Callable[[str, int, int], None],
 ) -> ImportReport:
-    """Import a file of descriptions; the column of the id is named as in a file of ratings."""
+    """Import a file of descriptions; the column of the id is named as in a file of ratings.
+
+    ``facts`` are columns of numbers, of categories and of words.
+    """
     from heedful.record import Described
     from heedful.store.importing import Features
 
     of = Described.UNIT if rows is As.UNITS else Described.SUBJECT
     name, flag = (unit, "--unit") if rows is As.UNITS else (subject, "--subject")
-    facts = [tuple(names_of(names)) for names in (numbers, categories, text)]
     if name is None and any(facts):
         raise typer.BadParameter(f"say with {flag} which column is the id")
     features = None

@@ -30,12 +30,12 @@ def evaluate(
     """
     with outcome():
         from heedful.loop.report import keep_evaluation
-        from heedful.workspace import RUNS, Workspace
+        from heedful.workspace import Workspace
 
         with Workspace.open(workspace, overrides(settings)) as opened:
             found = opened.evaluate(version)
             result = found.to_dict()
-            keep_evaluation(opened.folder / RUNS, found.policy, result, at=opened.clock())
+            keep_evaluation(opened.runs, found.policy, result, at=opened.clock())
         if json:
             print_json(result)
         else:

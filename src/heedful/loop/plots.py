@@ -109,16 +109,7 @@ def loss_by_rate(
     _style(axes, "learning rate (log scale)", "loss (nats per unit)", theme)
     axes.set_xscale("log")
     axes.axvline(suggested, color=theme.faint, linewidth=1.4, zorder=0)
-    axes.annotate(
-        f"suggested: {suggested:.1e}",
-        (suggested, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-        color=theme.ink,
-    )
+    _above(axes, suggested, f"suggested: {suggested:.1e}", theme)
     _draw(axes, [Line("loss", rates, losses)], theme)
     return figure
 
@@ -148,19 +139,24 @@ def reward_by_round(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for place, text in events:
         axes.vlines(place, 0, 1, transform=axes.get_xaxis_transform(), color=theme.faint, zorder=0)
-        axes.annotate(
-            text,
-            (place, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=theme.ink,
-        )
+        _above(axes, place, text, theme)
     _draw(axes, served, theme)
     _label(figure)
     return figure
+
+
+def _above(axes: Axes, place: float, text: str, theme: Theme) -> None:
+    """Write ``text`` above the plot, over ``place`` on the horizontal axis."""
+    axes.annotate(
+        text,
+        (place, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        color=theme.ink,
+    )
 
 
 def evidence_over_time(
