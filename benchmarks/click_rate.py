@@ -35,7 +35,7 @@ from benchmarks._data import real
 from benchmarks._kept import keep_in
 from heedful.evaluate import bootstrap
 
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 Tried = Mapping[str, Sequence[Mapping[str, Any]]]
 CONFIGURATIONS: Tried = {
     PRETRAINED: [{"pretrain.learning_rate": 2e-3}, {"pretrain.learning_rate": 5e-3}],
