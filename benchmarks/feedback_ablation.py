@@ -1,12 +1,15 @@
 """What feedback is worth to the policy: retrained without it, and hidden or shuffled at test.
 
 Networks alone, without the transition prior. "Without any ratings" is trained from the same file
-with the column of ratings left out, so neither history nor loss knows them. Looked at are all test
-units, and those rated 4 or 5. Real data: the folder that HEEDFUL_DATA names.
+with the column of ratings left out, so neither history nor loss knows them. "Ratings dealt out
+anew" is trained from a file whose ratings changed places among all rows: what it gains over none
+comes of having a second thing to predict, not of what people said. Looked at are all test units,
+and those rated 4 or 5. Real data: the folder that HEEDFUL_DATA names.
 """
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,13 +34,15 @@ FORM: Mapping[str, object] = {
     "policy.prior": False,
     "reward.kind": "ratings",
 }
-WITHOUT, HISTORY, REWARD = (
+WITHOUT, DEALT, HISTORY, REWARD = (
     "without any ratings",
+    "ratings dealt out anew",
     "ratings in the history, and predicted",
     "the same, and units count by their rating",
 )
 VARIANTS: dict[str, dict[str, object]] = {
     WITHOUT: {"import.rating": ""},
+    DEALT: {},
     HISTORY: {},
     REWARD: {"pretrain.reward_weight": 0.75},
 }
@@ -66,7 +71,7 @@ def run(quick: bool) -> list[Table]:
     )
     if quick:
         return [_table("ML-100K", *small, range(1), {"pretrain.epochs": 2})]
-    return [_table("ML-1M", *large, range(1), {}), _table("ML-100K", *small, range(1), {})]
+    return [_table("ML-1M", *large, range(1), {}), _table("ML-100K", *small, range(3), {})]
 
 
 def _table(
@@ -78,7 +83,11 @@ def _table(
 ) -> Table:
     found = {
         variant: [
-            _measured(ratings, {**FORM, **form, **changes, **shorter, "workspace.seed": seed})
+            _measured(
+                ratings,
+                {**FORM, **form, **changes, **shorter, "workspace.seed": seed},
+                anew=variant == DEALT,
+            )
             for seed in seeds
         ]
         for variant, changes in VARIANTS.items()
@@ -118,11 +127,12 @@ def _row(name: str, scores: np.ndarray, base: np.ndarray, liked: np.ndarray) -> 
     return tuple(cells)
 
 
-def _measured(ratings: Path, settings: Mapping[str, object]) -> dict[str, Any]:
+def _measured(ratings: Path, settings: Mapping[str, object], *, anew: bool) -> dict[str, Any]:
     """Return the ranks of the test units with the history as it was and with it changed."""
 
     def measure(folder: Path) -> dict[str, Any]:
-        with opened(folder, ratings, settings) as workspace:
+        source = dealt_anew(ratings, folder) if anew else ratings
+        with opened(folder, source, settings) as workspace:
             version = workspace.pretrain()
             found = held_out(workspace.bench(), version)
             window = workspace.config.policy.window
@@ -139,9 +149,24 @@ def _measured(ratings: Path, settings: Mapping[str, object]) -> dict[str, Any]:
         measure,
         code=[__name__, "benchmarks._movielens"],
         data=[ratings],
-        settings=settings,
+        settings={**settings, "anew": anew},
     )
     return result
+
+
+def dealt_anew(ratings: Path, folder: Path) -> Path:
+    """Return a copy of a file in ``folder`` whose ratings changed places among its rows."""
+    out = folder / ratings.name
+    mark = "," if ratings.name.endswith(".csv.gz") else "\t"
+    opener = gzip.open if ratings.suffix == ".gz" else open
+    with opener(ratings, "rt", encoding="utf-8") as source, opener(out, "wt") as copy:
+        head, *rows = (line.rstrip("\r\n").split(mark) for line in source)
+        column = next(at for at, name in enumerate(head) if name.startswith("rating"))
+        given = np.random.default_rng(0).permutation([row[column] for row in rows])
+        for row, rating in zip(rows, given, strict=True):
+            row[column] = str(rating)
+        copy.writelines(mark.join(line) + "\n" for line in (head, *rows))
+    return out
 
 
 def changed(streams: Streams, change: str) -> Streams:

@@ -1,5 +1,6 @@
 """What the benchmarks on MovieLens share, on a file small enough to see through."""
 
+import csv
 import gzip
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_answers_of_the_history_are_changed_and_nothing_else(ordered: Path, tmp_
     assert sorted(found["shuffled"].value.tolist()) == sorted(value.tolist())
     assert (found["shuffled"].value != value).any()
     assert all((of.unit == streams.events.unit).all() for of in found.values())
+
+
+def test_ratings_are_dealt_out_anew_among_all_rows(ordered: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    copy = feedback_ablation.dealt_anew(ordered, tmp_path / "copy")
+    with gzip.open(ordered, "rt") as one, gzip.open(copy, "rt") as other:
+        before, after = list(csv.reader(one)), list(csv.reader(other))
+    at = before[0].index("rating")
+    assert [[*r[:at], *r[at + 1 :]] for r in before] == [[*r[:at], *r[at + 1 :]] for r in after]
+    ratings, dealt = [r[at] for r in before], [r[at] for r in after]
+    assert ratings != dealt
+    assert sorted(ratings) == sorted(dealt)
 
 
 @pytest.mark.parametrize("full", [True, False])
