@@ -8,6 +8,7 @@ from heedful.reward.comments import CommentReader, Comments, Pairs, Readings
 from heedful.reward.ensemble import agreement, disputed, pessimistic, resamples
 from heedful.reward.fitted import Fitted, ReadRatings
 from heedful.reward.isotonic import Calibration, isotonic
+from heedful.reward.measures import MEASURES, View, measured
 from heedful.reward.rewards import (
     Clicks,
     Earned,
@@ -24,6 +25,7 @@ from heedful.reward.subjects import SubjectScales
 from heedful.reward.trusted import approved
 
 __all__ = [
+    "MEASURES",
     "Calibration",
     "Clicks",
     "CommentReader",
@@ -39,12 +41,14 @@ __all__ = [
     "Reward",
     "RewardError",
     "SubjectScales",
+    "View",
     "agreement",
     "approved",
     "disputed",
     "earn",
     "from_config",
     "isotonic",
+    "measured",
     "pessimistic",
     "resamples",
     "said",
