@@ -9,6 +9,7 @@ from heedful.config.errors import ConfigError, ConfigWarning, Problem
 from heedful.config.explain import checked_options
 from heedful.config.sections import (
     Config,
+    Constraints,
     Gate,
     Import,
     Policy,
@@ -28,6 +29,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConfigWarning",
+    "Constraints",
     "Gate",
     "Import",
     "Policy",

@@ -11,6 +11,7 @@ from heedful.config.rates import RATES, TOO_NEAR
 
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Scalar = bool | int | float | str
+Share = Annotated[float, Field(ge=0, le=1)]
 Option = Scalar | list[Scalar]
 
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -273,6 +274,24 @@ class Tune(Section):
     patience: int = key(10, "passes without a better one before it stops", ge=1, le=100_000)
 
 
+class Constraints(Section):
+    """What a policy must keep to, whatever it earns: in training and at the gate."""
+
+    at_most: dict[str, Share] = key({}, "mean per decision, by measure: flagged = 0.02")
+    at_least: dict[str, Share] = key({}, "mean per decision, by measure: long_tail = 0.2")
+    equal: dict[str, Share] = key(
+        {}, "by fact of the subjects: how far the mean rewards of its groups may lie apart"
+    )
+    margin: float = key(
+        0.01, "the gate asks for evidence that no limit is missed by more than this", gt=0, lt=1
+    )
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked for."""
+        return bool(self.at_most or self.at_least or self.equal)
+
+
 class Gate(Section):
     """The evidence a candidate must bring before it goes live."""
 
@@ -328,6 +347,7 @@ class Config(Section):
     reward: Reward = Reward()
     reinforce: Reinforce = Reinforce()
     tune: Tune = Tune()
+    constraints: Constraints = Constraints()
     gate: Gate = Gate()
     serve: Serve = Serve()
 
