@@ -98,6 +98,13 @@ def test_lists_keep_the_rules(workspace):
     assert "item-23" not in answer.units
 
 
+def test_what_is_required_is_in_a_list_of_the_length_asked_for(workspace):
+    lived(workspace)
+    two = {"item-1", "item-2"}
+    (answer,) = rank(workspace, "ada", k=2, require=[{"least": 2, "units": sorted(two)}])
+    assert set(answer.units) == two
+
+
 def test_who_cannot_be_shown_anything_is_told_why(workspace):
     lived(workspace)
     asked = {"fresh": True, "require": [{"least": 24, "units": list(Shop.units)}]}

@@ -89,12 +89,14 @@ class Findings:
         read: rows seen so far.
         count: problems found so far.
         listed: the first of them.
+        lost_at: the first row of which nobody can tell to which decision it belongs; 0 for none.
     """
 
     keep_rows: bool = False
     read: int = 0
     count: int = 0
     listed: list[Problem] = field(default_factory=list)
+    lost_at: int = 0
     _rows: dict[int, str] = field(default_factory=dict)
     _reasons: dict[int, list[Problem]] = field(default_factory=dict)
 
@@ -106,6 +108,10 @@ class Findings:
         self._rows[problem.line] = raw if self.keep_rows else ""
         if self.keep_rows:
             self._reasons.setdefault(problem.line, []).append(problem)
+
+    def lost(self, line: int) -> None:
+        """Take down that nobody can tell to which decision the row at ``line`` belongs."""
+        self.lost_at = self.lost_at or line
 
     def fail(self, *problems: Problem) -> NoReturn:
         """Take down problems of the file as a whole.

@@ -85,6 +85,8 @@ def import_file(
     try:
         now = time.time() if now is None else now
         checker = _read(path, mapping, findings, progress, now)
+        if quarantine is not None and checker.mapping.decision:
+            _refuse_lost_rows(findings)
         order = in_order(checker.events, findings)
         order = without_bots(checker.events, order, checker.mapping, bot_rate, findings)
     except UnusableFileError:
@@ -125,6 +127,20 @@ def _read(
     if not findings.read:
         findings.fail(Problem(1, "", "empty", "", "the file has a header and no rows"))
     return checker
+
+
+def _refuse_lost_rows(findings: Findings) -> None:
+    """Refuse a file of slates with a row of which nobody can tell to which one it belongs.
+
+    Raises:
+        UnusableFileError: there is one; a quarantine would leave a slate that lacks it.
+    """
+    if findings.lost_at:
+        hint = (
+            "nobody can tell which decision this row belongs to, which would go in without it; "
+            "mend or remove the row, or the decision as a whole"
+        )
+        findings.fail(Problem(findings.lost_at, "", "decision", "", hint))
 
 
 def _rehearse(
