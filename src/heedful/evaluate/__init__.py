@@ -1,6 +1,9 @@
 """What a policy is worth: ranking metrics, off-policy estimates, and the gate it must pass.
 
 What is exported here are functions of arrays, NumPy only; what the arrays hold comes from above.
+Off-policy estimates for slates and sequences are in :mod:`heedful.evaluate.slates`, by empirical
+likelihood in :mod:`heedful.evaluate.likelihood`; bounds on a mean in
+:mod:`heedful.evaluate.bounds` (looked at once) and :mod:`heedful.evaluate.sequences` (at every row).
 """
 
 from heedful.evaluate.calibration import (
@@ -12,13 +15,22 @@ from heedful.evaluate.calibration import (
     reliability,
 )
 from heedful.evaluate.cohort import SubjectRewards, per_subject
+from heedful.evaluate.cross_fit import CrossFitted, cross_fit
 from heedful.evaluate.estimators import (
     OffPolicyEstimate,
-    effective_sample_size,
-    importance_weights,
+    Running,
+    clipped_ips,
+    dm,
+    dr,
+    dr_shrunk,
+    expected_under,
     ips,
-    mean_weight,
+    mips,
+    sndr,
     snips,
+    sub_gaussian_dr,
+    sub_gaussian_ips,
+    switch_dr,
 )
 from heedful.evaluate.evidence import Evidence, assignment, off_policy
 from heedful.evaluate.gate import (
@@ -32,16 +44,19 @@ from heedful.evaluate.health import HealthCheck, duplicates, join_rate
 from heedful.evaluate.intervals import Interval, bootstrap
 from heedful.evaluate.ranking import coverage, hit_rate, mrr, ndcg, ranks
 from heedful.evaluate.verdict import Verdict, judge
+from heedful.evaluate.weights import effective_sample_size, importance_weights, mean_weight
 
 __all__ = [
     "ASSIGNMENT_FRACTIONS",
     "OFF_POLICY_FRACTIONS",
+    "CrossFitted",
     "EProcess",
     "Evidence",
     "HealthCheck",
     "Interval",
     "OffPolicyEstimate",
     "Reliability",
+    "Running",
     "SubjectRewards",
     "Verdict",
     "alpha_of",
@@ -50,9 +65,15 @@ __all__ = [
     "bootstrap",
     "brier",
     "calibration_error",
+    "clipped_ips",
     "coverage",
+    "cross_fit",
+    "dm",
+    "dr",
+    "dr_shrunk",
     "duplicates",
     "effective_sample_size",
+    "expected_under",
     "hit_rate",
     "importance_weights",
     "ips",
@@ -61,11 +82,16 @@ __all__ = [
     "log_evidence",
     "log_loss",
     "mean_weight",
+    "mips",
     "mrr",
     "ndcg",
     "off_policy",
     "per_subject",
     "ranks",
     "reliability",
+    "sndr",
     "snips",
+    "sub_gaussian_dr",
+    "sub_gaussian_ips",
+    "switch_dr",
 ]
