@@ -3,7 +3,8 @@
 What is exported here are functions of arrays, NumPy only; what the arrays hold comes from above.
 Off-policy estimates for slates and sequences are in :mod:`heedful.evaluate.slates`, by empirical
 likelihood in :mod:`heedful.evaluate.likelihood`; bounds on a mean in
-:mod:`heedful.evaluate.bounds` (looked at once) and :mod:`heedful.evaluate.sequences` (at every row).
+:mod:`heedful.evaluate.bounds` (looked at once) and :mod:`heedful.evaluate.sequences` (at every
+row).
 """
 
 from heedful.evaluate.calibration import (

@@ -34,7 +34,8 @@ from heedful.evaluate.weights import (
     weights_of,
 )
 
-_BLOCK = 1 << 14  # rows at a time: some ten arrays of 128 KiB, which stay in a core's cache
+_BLOCK = 1 << 15  # rows at a time: some eight arrays of 256 KiB
+_SMALL = 1e-100
 _SUM = np.array([1.0, 1.0, 0.0])  # mean of q(x, pi), of w' (r - q), and of w'
 
 
@@ -138,16 +139,17 @@ class Running:
         q = None if q_logged is None else _finite("q_logged", q_logged, len(r))
         q_pi = None if q_policy is None else _finite("q_policy", q_policy, len(r))
         added = Running(self.weighing, normalised=self.normalised)
+        first = 1 if q_pi is None else 0  # without q(x, pi) its row of the table would be zeros
+        room = np.empty((3 - first, min(_BLOCK, len(r))))
         for low in range(0, len(r), _BLOCK):
             rows = slice(low, low + _BLOCK)
             w = weights_of(target, logged, rows)
-            used = self.weighing(w)
-            table = np.zeros((3, len(w)))
+            used, table = self.weighing(w), room[:, : len(w)]
             if q_pi is not None:
                 table[0] = q_pi[rows]
-            np.multiply(used, r[rows] if q is None else r[rows] - q[rows], out=table[1])
-            table[2] = used
-            added._add(table, _Health.of(w))
+            np.multiply(used, r[rows] if q is None else r[rows] - q[rows], out=table[-2])
+            table[-1] = used
+            added._add(table, first, _Health.of(w))
         return self.merge(added)
 
     def merge(self, other: Running) -> Self:
@@ -191,11 +193,13 @@ class Running:
             error = math.sqrt(max(0.0, spread) / (self.n - freedom) / self.n)
         return self._health.estimate(value, error)
 
-    def _add(self, table: FloatArray, health: _Health) -> None:
-        """Add a block of rows, [3, B]."""
-        mean = table.mean(axis=1)
-        table -= mean[:, None]
-        self._join(table.shape[1], mean, np.einsum("ib,jb->ij", table, table))
+    def _add(self, table: FloatArray, first: int, health: _Health) -> None:
+        """Add a block of rows, of the three numbers those from ``first``: [3 - first, B]."""
+        mean, scatter = np.zeros(3), np.zeros((3, 3))
+        mean[first:] = table.mean(axis=1)
+        table -= mean[first:, None]
+        scatter[first:, first:] = np.einsum("ib,jb->ij", table, table)
+        self._join(table.shape[1], mean, scatter)
         self._health = self._health.with_(health)
 
     def _join(self, n: int, mean: FloatArray, scatter: FloatArray) -> None:
@@ -220,14 +224,17 @@ class _Health:
 
     @classmethod
     def of(cls, weights: FloatArray) -> _Health:
-        largest = float(np.abs(weights).max(initial=0.0))
-        scaled = weights / largest if largest > 0 else weights  # neither overflows nor vanishes
+        low, high = float(weights.min(initial=np.inf)), float(weights.max(initial=0.0))
+        largest = max(high, -low)
+        scaled, unit = weights, largest
+        if not _SMALL < largest < 1 / _SMALL and largest > 0:  # squares overflow or vanish
+            scaled, unit = weights / largest, 1.0
         return cls(
             len(weights),
-            len(weights) - int(np.count_nonzero(weights)),
+            0 if low > 0 else len(weights) - int(np.count_nonzero(weights)),
             largest,
-            float(scaled.sum()),
-            float(np.einsum("i,i->", scaled, scaled)),
+            float(scaled.sum()) / (unit or 1.0),
+            float(np.einsum("i,i->", scaled, scaled)) / (unit or 1.0) ** 2,
         )
 
     def with_(self, other: _Health) -> _Health:

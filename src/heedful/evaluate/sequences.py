@@ -185,12 +185,12 @@ def _stitched_low(x: FloatArray, alpha: float) -> float:
 
 
 def _zeta(s: float) -> float:
-    """Return the zeta function of Riemann, s > 1, by Euler and Maclaurin from the twentieth term.
+    """Return the zeta function of Riemann, s > 1, by Euler and Maclaurin from the fiftieth term.
 
     >>> round(_zeta(2.0), 12) == round(math.pi**2 / 6, 12)
     True
     """
-    terms = 20
+    terms = 50
     head = math.fsum(math.pow(k, -s) for k in range(1, terms))
     last = math.pow(terms, -s)
     tail = last * (terms / (s - 1) + 0.5 + s / (12 * terms))
