@@ -216,6 +216,8 @@ def test_what_a_model_expects_under_a_policy():
         expected_under([[1.0, 0.0], [0.25, 0.25]], [1.0, 3.0])
     with pytest.raises(ValueError, match="does not fit"):
         expected_under(pi, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="row 0"):
+        expected_under([[np.nan, 1.0]], [1.0, 3.0])
 
 
 def test_a_wrong_model_does_not_bias_what_is_doubly_robust_and_a_good_one_steadies_it():

@@ -36,6 +36,7 @@ from heedful.evaluate.weights import (
 
 _BLOCK = 1 << 15  # rows at a time: some eight arrays of 256 KiB
 _SMALL = 1e-100
+_ROUNDING = 1e-3  # of probabilities that were computed in float32 and summed
 _SUM = np.array([1.0, 1.0, 0.0])  # mean of q(x, pi), of w' (r - q), and of w'
 
 
@@ -523,8 +524,9 @@ def expected_under(probabilities: ArrayLike, q: ArrayLike) -> FloatArray:
     table = np.asarray(q, dtype=np.float64)
     if p.ndim != 2 or table.shape not in (p.shape, p.shape[1:]):
         raise ValueError(f"q: shape {table.shape} does not fit probabilities {p.shape}")
-    off = np.abs(p.sum(axis=1) - 1)
-    refuse("probabilities", off > 1e-3, "does not sum to 1; it is off by", off)
+    total: FloatArray = np.einsum("na->n", p)  # for few actions a third of the cost of a sum
+    if len(total) and not max(total.max() - 1, 1 - total.min()) <= _ROUNDING:
+        refuse("probabilities", ~(np.abs(total - 1) <= _ROUNDING), "does not sum to 1", total)
     found: FloatArray = np.einsum("na,na->n" if table.ndim == 2 else "na,a->n", p, table)
     return found
 
