@@ -36,6 +36,10 @@ _STILL = 1e-6
 _LEAST_VARIANCE = 1e-6  # of an outcome that the logistic model takes as all but certain
 
 
+class TooFewSubjectsError(ValueError):
+    """All rows belong to one fold, so that no model can leave them out."""
+
+
 @dataclass(frozen=True, slots=True)
 class CrossFitted:
     """K reward models and which rows each of them has not seen.
@@ -115,8 +119,9 @@ def cross_fit(
         penalty: of v and u, above 0.
 
     Raises:
-        ValueError: numbers out of range or lengths that differ, or all subjects fall into one fold,
-            so that nobody else is there to learn from.
+        ValueError: numbers out of range, or lengths that differ.
+        TooFewSubjectsError: all subjects fall into one fold, so that nobody else is there to learn
+            from.
     """
     r = vector("rewards", rewards)
     refuse("rewards", np.isinf(r), "is infinite", r)
@@ -138,7 +143,7 @@ def cross_fit(
     for number in np.unique(fold).tolist():
         seen = np.flatnonzero(fold != number)
         if not len(seen):
-            raise ValueError(
+            raise TooFewSubjectsError(
                 f"subjects: all {len(r)} rows fall into one of {folds} folds, so no model can "
                 "leave them out; collect more subjects"
             )

@@ -14,7 +14,7 @@ implementation, `Running`, which takes a log in pieces; the functions give it th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Self
 
@@ -542,6 +542,35 @@ def mean_of(contributions: FloatArray, weights: FloatArray) -> OffPolicyEstimate
         raise ValueError("behaviour_logps: no rows, so there is nothing to estimate from")
     error = float(contributions.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     return _Health.of(weights).estimate(float(contributions.mean()), error)
+
+
+def clustered(
+    estimate: OffPolicyEstimate, influence: ArrayLike, subjects: ArrayLike
+) -> OffPolicyEstimate:
+    """Return ``estimate`` with a standard error that lets one subject's rows go together.
+
+    Decisions of one person are not independent, and an error that takes them for it is too small.
+    With e_i the influence of row i and G subjects (Liang and Zeger 1986),
+
+        SE = sqrt( G / (G - 1) ) sqrt( sum_g ( sum_{i of g} e_i )^2 ) / n
+
+    Args:
+        estimate: of n rows.
+        influence: [n], by how much each row moves the estimate, times n; the mean is 0: w r - V for
+            IPS, w (r - V) / mean(w) for SNIPS.
+        subjects: [n], whose row it is.
+
+    Returns:
+        A standard error of NaN where there is one subject.
+    """
+    e = vector("influence", influence, length=estimate.n)
+    _, who = np.unique(np.asarray(subjects), return_inverse=True)
+    sums = np.bincount(who, weights=e)
+    groups = len(sums)
+    error = math.nan
+    if groups > 1:
+        error = math.sqrt(groups / (groups - 1) * float((sums**2).sum())) / estimate.n
+    return replace(estimate, standard_error=error)
 
 
 def _finite(name: str, values: ArrayLike, length: int) -> FloatArray:

@@ -116,11 +116,25 @@ def cascade_dr(
         ValueError: as `per_position`.
     """
     w, r = _tables(target_logps, behaviour_logps, rewards)
+    rows = cascade_dr_rows(target_logps, behaviour_logps, r, q_logged, q_policy)
+    return mean_of(rows, _worst(_products(w)))
+
+
+def cascade_dr_rows(
+    target_logps: ArrayLike,
+    behaviour_logps: ArrayLike,
+    rewards: ArrayLike,
+    q_logged: ArrayLike,
+    q_policy: ArrayLike,
+) -> FloatArray:
+    """Return what every slate adds to `cascade_dr`, float64 [N], whose mean is the estimate."""
+    w, r = _tables(target_logps, behaviour_logps, rewards)
     q, q_pi = (_table(n, v, r.shape) for n, v in (("q_logged", q_logged), ("q_policy", q_policy)))
     so_far = _products(w)
     before = np.ones_like(so_far)
     before[:, 1:] = so_far[:, :-1]
-    return mean_of((so_far * (r - q) + before * q_pi).sum(axis=1), _worst(so_far))
+    rows: FloatArray = (so_far * (r - q) + before * q_pi).sum(axis=1)
+    return rows
 
 
 def pseudo_inverse(

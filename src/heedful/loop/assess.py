@@ -254,13 +254,18 @@ class Evaluation:
         """Return plain JSON."""
         value: dict[str, object] = {"why_not": self.why_no_value}
         if self.value is not None:
-            value = {
-                name: {f: float(getattr(e, f)) for f in ("value", "standard_error", "ess", "n")}
-                for name, e in self.value.items()
-            }
+            value = {name: _plain(estimate) for name, estimate in self.value.items()}
         gate = {"source": self.source} | ({} if self.verdict is None else self.verdict.to_dict())
         found = None if self.ranking is None else self.ranking.to_dict()
         return {"policy": self.policy, "ranking": found, "value": value, "gate": gate}
+
+
+def _plain(estimate: OffPolicyEstimate) -> dict[str, float]:
+    """Return an estimate as JSON has it, with its 95 % interval."""
+    names = ("value", "standard_error", "ess", "n", "mean_weight", "max_weight")
+    interval = estimate.interval()
+    found = {name: float(getattr(estimate, name)) for name in names}
+    return found | {"low": interval.low, "high": interval.high}
 
 
 def evaluation(bench: Bench, version: Version) -> Evaluation:
@@ -269,10 +274,7 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         logged, why = replayed(bench, version), ""
     except (NotFreshError, LookupError) as error:
         logged, why = None, str(error)
-    estimate = None if logged is None else value_of(logged)
-    value = None
-    if estimate is not None:
-        value = {"ips": estimate.ips, "snips": estimate.snips, "live": estimate.live}
+    value = None if logged is None else value_of(logged).by_name()
     verdict, source = _verdict(bench, version, logged)
     return Evaluation(version.name, ranking(bench, version), value, why, verdict, source)
 

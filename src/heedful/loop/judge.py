@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +15,24 @@ from heedful.evaluate import (
     OffPolicyEstimate,
     Verdict,
     assignment,
+    clipped_ips,
+    clustered,
+    importance_weights,
     ips,
     judge,
     off_policy,
     per_subject,
     snips,
 )
-from heedful.policy import Policy, Vocabulary, replay
+from heedful.evaluate.slates import cascade_dr, cascade_dr_rows
+from heedful.loop.units import LoggedUnits, UnitReader
+from heedful.policy import Policy, Vocabulary
+from heedful.policy.protocol import LOGPS
 from heedful.reward import Earned
 from heedful.store.registry import Trial, assigned
 from heedful.store.snapshot import Snapshot
+
+_LOGITS = 1 << 24  # numbers in memory at once, 64 MiB
 
 
 class NotFreshError(ValueError):
@@ -97,12 +106,28 @@ def judge_trial(
 class Value:
     """What a candidate would have earned per decision, from the log of the live version.
 
-    ``live`` is what the live version earned on the same decisions: its weights are all 1.
+    Standard errors let the decisions of one subject go together.
+
+    Attributes:
+        ips: unbiased where the live version explores whatever the candidate chooses.
+        snips: steadier, and blind to what was never shown.
+        clipped: IPS with no weight above the square root of the number of decisions.
+        dr: the doubly robust one for slates, with a cross-fitted reward model; ``None`` for slates
+            that are long, or where too few subjects are there to fit it.
+        live: what the live version earned on the same decisions: its weights are all 1.
     """
 
     ips: OffPolicyEstimate
     snips: OffPolicyEstimate
+    clipped: OffPolicyEstimate
+    dr: OffPolicyEstimate | None
     live: OffPolicyEstimate
+
+    def by_name(self) -> dict[str, OffPolicyEstimate]:
+        """Return the estimates there are, the most trusted first, and the live version's last."""
+        found = {"dr": self.dr, "snips": self.snips, "ips": self.ips, "clipped_ips": self.clipped}
+        known = {name: estimate for name, estimate in found.items() if estimate is not None}
+        return known | {"live": self.live}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +138,14 @@ class Logged:
         candidate, behaviour: float64 [n], log-probability of the whole decision.
         rewards: float64 [n].
         subjects: int32 [n].
+        units: the same by unit, with a reward model; ``None`` where there is none.
     """
 
     candidate: np.ndarray
     behaviour: np.ndarray
     rewards: np.ndarray
     subjects: np.ndarray
+    units: LoggedUnits | None = None
 
 
 @torch.no_grad()
@@ -154,24 +181,51 @@ def replay_log(
             f"{after}, where the candidate's training data end: serve it for a while, then judge"
         )
     total = np.zeros(len(lengths))
+    reader = UnitReader(streams, wanted, decisions.subject, lengths)
+    need = LOGPS | {"logits"} if reader.wants_logits else LOGPS
+    if reader.wants_logits:
+        batch = max(1, min(batch, _LOGITS // (window * streams.schema.size)))
     rows = streams.windows(window, wanted)
     for low in range(0, len(rows), batch):
-        block = streams.batch(rows[low : low + batch])
-        logps = replay(candidate, block)[block.mask].double().numpy()
-        np.add.at(total, block.decisions[block.mask].numpy(), logps)
+        group = rows[low : low + batch]
+        block = streams.batch(group)
+        said = candidate.forward(block, need)
+        assert said.logps is not None
+        logps = said.logps[block.mask]
+        np.add.at(total, block.decisions[block.mask].numpy(), logps.double().numpy())
+        reader.read(np.concatenate([np.array(row.slots) for row in group]), logps, said.logits)
     kept = np.unique(slots.decision[wanted])
     known = np.nan_to_num(slots.behaviour_logp)
     behaviour = np.bincount(slots.decision, weights=known, minlength=len(lengths))
-    return Logged(total[kept], behaviour[kept], earned.decisions[kept], decisions.subject[kept])
+    return Logged(
+        total[kept],
+        behaviour[kept],
+        earned.decisions[kept],
+        decisions.subject[kept],
+        reader.units(),
+    )
 
 
 def value_of(logged: Logged) -> Value:
     """Return the candidate's estimated reward per decision, with its standard error and health."""
+    log = (logged.candidate, logged.behaviour, logged.rewards)
+    w, r, who = importance_weights(*log[:2]), logged.rewards, logged.subjects
+    plain, normalised, most = ips(*log), snips(*log), math.sqrt(len(r))
+    clipped = clipped_ips(*log, most)
+    live = ips(logged.behaviour, logged.behaviour, r)
     return Value(
-        ips(logged.candidate, logged.behaviour, logged.rewards),
-        snips(logged.candidate, logged.behaviour, logged.rewards),
-        ips(logged.behaviour, logged.behaviour, logged.rewards),
+        clustered(plain, w * r - plain.value, who),
+        clustered(normalised, w * (r - normalised.value) / w.mean(), who),
+        clustered(clipped, np.minimum(w, most) * r - clipped.value, who),
+        None if logged.units is None else _doubly_robust(logged.units, who),
+        clustered(live, r - live.value, who),
     )
+
+
+def _doubly_robust(units: LoggedUnits, subjects: np.ndarray) -> OffPolicyEstimate:
+    columns = (units.candidate, units.behaviour, units.rewards, units.q_logged, units.q_policy)
+    estimate = cascade_dr(*columns)
+    return clustered(estimate, cascade_dr_rows(*columns) - estimate.value, subjects)
 
 
 def judge_log(logged: Logged, gate: Gate, *, k: int) -> Verdict:
