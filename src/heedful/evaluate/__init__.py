@@ -16,7 +16,7 @@ from heedful.evaluate.calibration import (
     reliability,
 )
 from heedful.evaluate.cohort import SubjectRewards, per_subject
-from heedful.evaluate.cross_fit import CrossFitted, cross_fit
+from heedful.evaluate.cross_fitting import CrossFitted, cross_fit
 from heedful.evaluate.estimators import (
     OffPolicyEstimate,
     Running,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heedful.contract import Streams
-from heedful.evaluate.cross_fit import CrossFitted, TooFewSubjectsError, cross_fit
+from heedful.evaluate.cross_fitting import CrossFitted, TooFewSubjectsError, cross_fit
 
 SHORT_SLATE = 10
 """Units of a decision beyond which the product of their weights says nothing worth showing."""

@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import minimize
 
 from heedful.evaluate import dr, expected_under, ips
-from heedful.evaluate.cross_fit import PENALTY, cross_fit
+from heedful.evaluate.cross_fitting import PENALTY, cross_fit
 
 WORTH = np.array([0.1, 0.4, 0.8, 0.2])
 
