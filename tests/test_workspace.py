@@ -155,6 +155,9 @@ def test_a_candidate_is_valued_on_what_the_live_version_decided_since(shop: Shop
     assert found.source == "logged probabilities, a pre-screen: only a trial promotes"
     plain = found.to_dict()
     assert plain["value"]["live"]["value"] == found.value["live"].value  # type: ignore[index]
+    assert found.gain is not None
+    assert found.gain.mean == found.value["dr"].value - found.value["live"].value
+    assert plain["value"]["gain_over_live"]["low"] == found.gain.low  # type: ignore[index]
 
 
 def test_rows_a_candidate_was_trained_on_are_not_fresh(shop: Shop) -> None:

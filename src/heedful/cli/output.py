@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from heedful.evaluate import OffPolicyEstimate
+    from heedful.evaluate import Interval, OffPolicyEstimate
     from heedful.loop.assess import Evaluation, Ranking
     from heedful.store.importing import ImportReport
 
@@ -25,7 +25,7 @@ ESTIMATES = {
     "snips": "SNIPS",
     "ips": "IPS",
     "clipped_ips": "clipped IPS",
-    "live": "live policy, its own",
+    "live": "live policy",
 }
 
 
@@ -101,13 +101,13 @@ def print_evaluation(found: Evaluation) -> None:
     if found.value is None:
         print_words(f"Value: not known yet: {found.why_no_value}.")
     else:
-        _print_value(found.value)
+        _print_value(found.value, found.gain)
     print_words("")
     gate = "there is no evidence yet." if found.verdict is None else found.verdict.words()
     print_words(f"Gate ({found.source}): {gate}")
 
 
-def _print_value(value: Mapping[str, OffPolicyEstimate]) -> None:
+def _print_value(value: Mapping[str, OffPolicyEstimate], gain: Interval | None) -> None:
     rows = []
     for name, estimate in value.items():
         interval = estimate.interval()
@@ -120,6 +120,12 @@ def _print_value(value: Mapping[str, OffPolicyEstimate]) -> None:
         rows.append((ESTIMATES[name], *cells))
     head = ("estimate", "reward per decision", "95 % interval", "ESS", "decisions")
     print_table("Value, from the live version's fresh decisions", head, rows, numbers=4)
+    if gain is not None:
+        trusted = ESTIMATES[next(iter(value))]
+        print_words(
+            f"Over the live policy, by the {trusted} estimate: {gain.mean:+.4f} (95 % interval "
+            f"{gain.low:+.4f} to {gain.high:+.4f}, paired by subject), looked at once."
+        )
 
 
 def _print_ranking(ranking: Ranking) -> None:

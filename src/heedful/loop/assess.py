@@ -241,6 +241,7 @@ class Evaluation:
         verdict: the gate's; of the randomised trial where one is open for it, else from the log's
             probabilities; ``None`` where there are no fresh rows.
         source: where the verdict's evidence comes from.
+        gain: the most trusted estimate minus the live version's own, paired by subject.
     """
 
     policy: str
@@ -249,12 +250,16 @@ class Evaluation:
     why_no_value: str
     verdict: Verdict | None
     source: str
+    gain: Interval | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
         value: dict[str, object] = {"why_not": self.why_no_value}
         if self.value is not None:
             value = {name: _plain(estimate) for name, estimate in self.value.items()}
+        if self.gain is not None:
+            gain = self.gain
+            value["gain_over_live"] = {"mean": gain.mean, "low": gain.low, "high": gain.high}
         gate = {"source": self.source} | ({} if self.verdict is None else self.verdict.to_dict())
         found = None if self.ranking is None else self.ranking.to_dict()
         return {"policy": self.policy, "ranking": found, "value": value, "gate": gate}
@@ -274,9 +279,12 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         logged, why = replayed(bench, version), ""
     except (NotFreshError, LookupError) as error:
         logged, why = None, str(error)
-    value = None if logged is None else value_of(logged).by_name()
+    value, gain = None, None
+    if logged is not None:
+        known = value_of(logged)
+        value, gain = known.by_name(), known.gain.interval()
     verdict, source = _verdict(bench, version, logged)
-    return Evaluation(version.name, ranking(bench, version), value, why, verdict, source)
+    return Evaluation(version.name, ranking(bench, version), value, why, verdict, source, gain)
 
 
 def replayed(bench: Bench, version: Version) -> Logged:

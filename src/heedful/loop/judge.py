@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -115,6 +115,7 @@ class Value:
         dr: the doubly robust one for slates, with a cross-fitted reward model; ``None`` for slates
             that are long, or where too few subjects are there to fit it.
         live: what the live version earned on the same decisions: its weights are all 1.
+        gain: ``dr``, else ``snips``, minus ``live``, paired: what moves both moves it little.
     """
 
     ips: OffPolicyEstimate
@@ -122,6 +123,7 @@ class Value:
     clipped: OffPolicyEstimate
     dr: OffPolicyEstimate | None
     live: OffPolicyEstimate
+    gain: OffPolicyEstimate
 
     def by_name(self) -> dict[str, OffPolicyEstimate]:
         """Return the estimates there are, the most trusted first, and the live version's last."""
@@ -212,20 +214,24 @@ def value_of(logged: Logged) -> Value:
     w, r, who = importance_weights(*log[:2]), logged.rewards, logged.subjects
     plain, normalised, most = ips(*log), snips(*log), math.sqrt(len(r))
     clipped = clipped_ips(*log, most)
-    live = ips(logged.behaviour, logged.behaviour, r)
+    live, doubly = ips(logged.behaviour, logged.behaviour, r), None
+    trusted, influence = normalised, w * (r - normalised.value) / w.mean()
+    by_snips = clustered(normalised, influence, who)
+    if logged.units is not None:
+        units = logged.units
+        rows = (units.candidate, units.behaviour, units.rewards, units.q_logged, units.q_policy)
+        trusted = cascade_dr(*rows)
+        influence = cascade_dr_rows(*rows) - trusted.value
+        doubly = clustered(trusted, influence, who)
+    gain = replace(trusted, value=trusted.value - live.value)
     return Value(
-        clustered(plain, w * r - plain.value, who),
-        clustered(normalised, w * (r - normalised.value) / w.mean(), who),
-        clustered(clipped, np.minimum(w, most) * r - clipped.value, who),
-        None if logged.units is None else _doubly_robust(logged.units, who),
-        clustered(live, r - live.value, who),
+        ips=clustered(plain, w * r - plain.value, who),
+        snips=by_snips,
+        clipped=clustered(clipped, np.minimum(w, most) * r - clipped.value, who),
+        dr=doubly,
+        live=clustered(live, r - live.value, who),
+        gain=clustered(gain, influence - (r - live.value), who),
     )
-
-
-def _doubly_robust(units: LoggedUnits, subjects: np.ndarray) -> OffPolicyEstimate:
-    columns = (units.candidate, units.behaviour, units.rewards, units.q_logged, units.q_policy)
-    estimate = cascade_dr(*columns)
-    return clustered(estimate, cascade_dr_rows(*columns) - estimate.value, subjects)
 
 
 def judge_log(logged: Logged, gate: Gate, *, k: int) -> Verdict:
