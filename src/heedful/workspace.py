@@ -34,6 +34,7 @@ from heedful.store.registry import Registry, Trial, Version
 
 if TYPE_CHECKING:
     from heedful.serve import Answer, Service
+    from heedful.serve.listing import Written
     from heedful.serve.recommend import Recommender
 
 SECRET, LOG, RUNS, REWARDS = "secret.key", "log.db", "runs", "rewards"
@@ -373,7 +374,7 @@ class Workspace:
         k: int = 10,
         version: Version | str | None = None,
         choices: Mapping[str, object] | None = None,
-    ) -> int:
+    ) -> Written:
         """Write what a version would show everybody now to a file, .csv or .parquet.
 
         Args:
@@ -384,7 +385,7 @@ class Workspace:
             choices: as in :meth:`recommend`.
 
         Returns:
-            How many subjects were ranked.
+            For how many subjects, and who of them got nothing.
 
         Raises:
             ValueError: as in :meth:`recommend`, or the file's name says no format that is known.
@@ -519,8 +520,8 @@ def find_domain(config: Config, folder: Path) -> Domain:
     make = cast(Callable[[dict[str, Any], Path], Domain], entry.load())
     try:
         return make(dict(config.domain), folder)
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise config.located(error) from None
     except ValueError as error:
         raise ConfigError([Problem(source=source, key="domain", problem=str(error))]) from None
 

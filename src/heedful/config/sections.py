@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from heedful.config.errors import ConfigError
 from heedful.config.fields import key, toml
 from heedful.config.rates import RATES, TOO_NEAR
 
@@ -350,6 +352,7 @@ class Config(Section):
     constraints: Constraints = Constraints()
     gate: Gate = Gate()
     serve: Serve = Serve()
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -360,6 +363,14 @@ class Config(Section):
                 'policy.kind = "transformer" with it'
             )
         return self
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """Return ``error``, with the flag or variable at fault where one set the key."""
+        problems = [
+            replace(problem, source=self._origins.get(problem.key, problem.source))
+            for problem in error.problems
+        ]
+        return ConfigError(problems)
 
     def doubts(self) -> tuple[str, ...]:
         """Return what is allowed and yet unlikely to be meant, each with what to do about it."""
