@@ -36,13 +36,18 @@ _TIGHTEST_AT = 1000  # rows at which that confidence sequence is tightest
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """One check: what was measured, the limit it was held to, and a sentence about it."""
+    """One check: what was measured, the limit it was held to, and a sentence about it.
+
+    ``holds`` says whether a promotion waits until it passes; where it does not, the trial itself
+    measures what the check warns of, and the sentence is for whoever looks after the data.
+    """
 
     name: str
     passed: bool
     value: float
     limit: float
     sentence: str
+    holds: bool = True
 
 
 def join_rate(rate: float) -> HealthCheck:

@@ -48,9 +48,9 @@ class Settled:
 def ruling(verdict: Verdict, gate: Gate) -> Ruling:
     """Return what the verdict on a trial means for its candidate.
 
-    Promotion rests on the evidence alone, whose error is bounded however often one looks. Refusal
-    needs no such bound, it only ends the trial: a candidate is refused when its interval lies below
-    the live policy's, or when it has had ``gate.maximum_subjects`` and has not convinced.
+    Promotion rests on the evidence alone, whose error is bounded however often one looks. So does
+    refusal: a candidate is refused when the evidence that it is worse, or that it breaks a
+    guardrail, suffices; or when it has had ``gate.maximum_subjects`` and has not convinced.
     """
     if verdict.rows < gate.minimum_subjects:
         return "wait"
@@ -58,9 +58,7 @@ def ruling(verdict: Verdict, gate: Gate) -> Ruling:
         return "promote"
     if verdict.rows >= gate.maximum_subjects:
         return "refuse"
-    candidate, live = verdict.candidate, verdict.live
-    worse = candidate is not None and live is not None and candidate.high < live.low
-    return "refuse" if worse else "wait"
+    return "refuse" if verdict.rollback else "wait"
 
 
 def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
