@@ -9,7 +9,7 @@ from typing import Literal, cast
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
 from heedful.loop.bench import Bench
-from heedful.loop.judge import judge_trial
+from heedful.loop.trial import judge_trial
 from heedful.store.registry import RegistryError, Trial, Version
 from heedful.store.registry.card import Json
 
@@ -81,9 +81,7 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
 
 def verdict_on(bench: Bench, trial: Trial) -> Verdict:
     """Judge ``trial`` on everything that has matured, by the reward of its candidate."""
-    snapshot = bench.log.snapshot()
-    earned = bench.earned(snapshot, bench.registry.card(trial.candidate).reward)
-    return judge_trial(trial, snapshot, earned, bench.config.gate, now=bench.clock())
+    return judge_trial(bench, trial)
 
 
 def settle(bench: Bench, *, by: str) -> Settled:
