@@ -10,14 +10,16 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.gate import (
+from benchmarks._gate_trials import (
     ALPHA,
     assignment_trials,
     first_crossing,
     in_batches,
     off_policy_pairs,
     off_policy_trials,
+    worth_of_the_log,
 )
+from benchmarks.gate import UNEQUAL
 from heedful.evaluate import OFF_POLICY_FRACTIONS
 
 pytestmark = pytest.mark.slow
@@ -26,14 +28,6 @@ RUNS = 2000
 MOST = ALPHA + 2.33 * math.sqrt(ALPHA * (1 - ALPHA) / RUNS)  # .0614
 
 EQUAL = [0.1] * 5
-UNEQUAL = {  # every arm pays something else, yet arm 1 pays what the log's mixture of arms pays
-    0.5: [0.15, 0.12, 0.02, 0.06, 0.10],
-    0.2: [0.13, 0.12, 0.02, 0.05, 0.08],
-}
-
-
-def worth_of_the_log(values, exploration):
-    return (1 - exploration) * values[0] + exploration * np.mean(values)
 
 
 @pytest.mark.parametrize("exploration", [0.5, 0.2], ids=["w_max-10", "w_max-25"])

@@ -76,7 +76,7 @@ def made_and_kept(snapshot: Snapshot, rows: np.ndarray) -> tuple[int, int]:
     last = np.full(len(episodes), -1)
     np.minimum.at(first, place, step)
     np.maximum.at(last, place, step)
-    kept = len(np.unique(np.stack((place, step)), axis=1).T)
+    kept = np.unique(np.stack((place, step)), axis=1).shape[1]
     return int((last - first + 1).sum()), kept
 
 

@@ -77,8 +77,13 @@ def guarded(
 def groups_of(snapshot: Snapshot, fact: str, subjects: list[str]) -> list[str | None]:
     """Return the value of ``fact`` of each subject as text, ``None`` where it has none."""
     known = snapshot.descriptions.latest(Described.SUBJECT)
-    values = [known.get(subject, {}).get(fact) for subject in subjects]
-    return [
-        None if value is None else value if isinstance(value, str) else json.dumps(value)
-        for value in values
-    ]
+    return [_text(known.get(subject, {}).get(fact)) for subject in subjects]
+
+
+def _text(value: object) -> str | None:
+    """Return a fact as the name of a group; of a list of texts, the texts."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(sorted(map(str, value)))
+    return json.dumps(value)
