@@ -232,12 +232,14 @@ def loops(
     fresh: bool = True,
     shared: bool = True,
     betting: Betting = "mixture",
-    arms: int = 20,
+    arms: int = 5,
+    sorts: int = 50,
 ) -> NDArray[np.bool_]:
     """Whether a loop ever promotes, although all arms pay the same, over many rounds.
 
-    The live policy plays arms at random. Every round the candidate is the arm that has paid best in
-    the whole log so far, and is judged on the next ``rows`` decisions, which then join the log.
+    The live policy plays arms at random. Every round the candidate plays, for each of 50 sorts of
+    people, the arm that has paid best among them in the whole log so far, and is judged on the next
+    ``rows`` decisions, which then join the log.
 
     Args:
         runs: loops.
@@ -249,35 +251,37 @@ def loops(
         shared: the k-th candidate gets alpha_k; else each gets all of alpha.
         betting: the rule.
         arms: how many, paying .3 each.
+        sorts: how many sorts of people.
     """
     rng = np.random.default_rng(seed)
 
     def simulate(size: int) -> NDArray[np.int64]:
-        plays, earned = np.full((2, size, arms), 1e-9)
+        plays, earned = np.full((2, size, sorts, arms), 1e-9)
         promoted = np.zeros(size, dtype=np.int64)
-        best = np.zeros(size, dtype=np.int64)
-        log: list[tuple[NDArray[np.int64], FloatArray]] = []
+        best = np.zeros((size, sorts), dtype=np.int64)
+        run = np.arange(size)[:, None]
+        seen: list[tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]] = []
         for k in range(rounds + 1):
             arm = rng.integers(arms, size=(size, rows))
+            sort = rng.integers(sorts, size=(size, rows))
             rewards = (rng.random((size, rows)) < 0.3).astype(np.float64)
             if fresh and k > 0:
-                promoted |= judged(arm, rewards, best, k)
-            cell = (np.arange(size)[:, None] * arms + arm).ravel()
-            plays += np.bincount(cell, minlength=size * arms).reshape(size, arms)
-            earned += np.bincount(cell, rewards.ravel(), size * arms).reshape(size, arms)
-            best = (earned / plays).argmax(axis=1)
+                promoted |= judged(arm == best[run, sort], rewards, k)
+            cell = ((run * sorts + sort) * arms + arm).ravel()
+            plays += np.bincount(cell, minlength=plays.size).reshape(plays.shape)
+            earned += np.bincount(cell, rewards.ravel(), plays.size).reshape(plays.shape)
+            best = (earned / plays).argmax(axis=-1)
             if not fresh and k < rounds:
-                log.append((arm, rewards))
-                whole = (np.concatenate(part, axis=-1) for part in zip(*log, strict=True))
-                promoted |= judged(*whole, best, k + 1)
+                seen.append((sort, arm, rewards))
+                sort, arm, rewards = (
+                    np.concatenate(part, axis=-1) for part in zip(*seen, strict=True)
+                )
+                promoted |= judged(arm == best[run, sort], rewards, k + 1)
         return promoted
 
-    def judged(
-        arm: NDArray[np.int64], rewards: FloatArray, best: NDArray[np.int64], k: int
-    ) -> NDArray[np.int64]:
-        weights = np.where(arm == best[:, None], float(arms), 0.0)
+    def judged(chosen: NDArray[np.bool_], rewards: FloatArray, k: int) -> NDArray[np.int64]:
         alpha = alpha_of(k, ALPHA) if shared else ALPHA
-        pairs = off_policy_pairs(weights, rewards, arms)
+        pairs = off_policy_pairs(np.where(chosen, float(arms), 0.0), rewards, arms)
         return (first_crossing(pairs, OFF_POLICY_FRACTIONS, alpha, betting) > 0).astype(np.int64)
 
     return in_batches(runs, rows if fresh else rows * rounds, simulate) > 0

@@ -142,9 +142,10 @@ def _loop_table(runs: int) -> Table:
         "A loop of 30 rounds among equal arms: runs with any promotion",
         ("judged on", "mixture", "aGRAPA"),
         tuple(rows),
-        f"At most {ALPHA:.0%} may have one. Each round the candidate is the best of 20 arms in the "
-        "whole log so far and is judged on 1,000 decisions, looked at after every one; then these "
-        f"join the log. {runs:,} runs, in the last row {runs // 10:,}.",
+        f"At most {ALPHA:.0%} may have one. Each round the candidate plays, for each of 50 sorts "
+        "of people, the best of five arms in the whole log so far, and is judged on 1,000 "
+        "decisions, looked at after every one; then these join the log. "
+        f"{runs:,} runs, in the last row {runs // 10:,}.",
     )
 
 
