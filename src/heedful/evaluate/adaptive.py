@@ -47,7 +47,7 @@ class AdaptiveEProcess(EProcess):
     def _wealth_after(self, differences: FloatArray, lowest: FloatArray) -> FloatArray:
         stakes, self._sums = _stakes(differences, lowest, self.fractions[0], self._sums)
         gains = np.log1p(stakes * np.maximum(differences / -lowest, -1.0))
-        gains[0] += self.log_wealth[0]
+        gains[:1] += self.log_wealth[0]
         wealth: FloatArray = np.cumsum(gains)[None]
         return wealth
 

@@ -76,7 +76,7 @@ def _log_wealth(scaled: FloatArray, start: FloatArray, stakes: FloatArray) -> Fl
     """
     over_rows = (-1,) + (1,) * scaled.ndim
     gains = np.log1p(stakes.reshape(over_rows) * scaled)
-    gains[..., 0] += start.reshape(over_rows[:-1])
+    gains[..., :1] += start.reshape(over_rows)
     wealth: FloatArray = np.cumsum(gains, axis=-1)
     return wealth
 

@@ -97,7 +97,7 @@ def dropped(made: int, kept: int) -> HealthCheck:
     """
     if not 0 <= kept <= made:
         raise ValueError(f"kept: {kept} of {made} decisions; expected at most as many, and >= 0")
-    share = 1 - kept / made if made else 0.0
+    share = (made - kept) / made if made else 0.0
     sentence = f"{made - kept:,} of {made:,} decisions are missing from the log ({share:.1%})."
     if share > MAX_DROPPED:
         sentence += (
