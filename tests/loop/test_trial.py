@@ -279,3 +279,23 @@ def test_both_rules_judge_a_trial(served):
     mixture = trial.verdict()
     assert mixture.promote
     assert mixture.log_evidence != adaptive.log_evidence
+
+
+def test_a_plan_draws_from_those_who_were_served_and_counts_days(served):
+    trial = served()
+    with (
+        Workspace.create(trial.workspace.folder.parent / "nobody") as nobody,
+        pytest.raises(ValueError, match="assume a click rate with --base"),
+    ):
+        nobody.plan(0.1)
+    trial.visit(50, clicks(0.4, 0.4))
+    assert trial.workspace.plan(0.1, rows=[100]).per_day is None
+    trial.shop.now += 2 * 86_400
+    trial.visit(50, clicks(0.4, 0.4))
+    plan = trial.workspace.plan(0.2, rows=[100, 2000])
+    assert plan.source == "100 subjects served here"
+    assert plan.per_day == pytest.approx(50, rel=0.01)
+    assert plan.k == 2
+    assert plan.days(100) == pytest.approx(2, rel=0.01)
+    assert plan.to_dict()["power"][1]["days"] == pytest.approx(40, rel=0.01)
+    assert plan.days(None) is None
