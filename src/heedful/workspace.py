@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +20,7 @@ from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.bench import Bench
+from heedful.loop.plan import TrialPlan, planned
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest
 from heedful.loop.reward import Fit, fit_reward
@@ -288,6 +289,17 @@ class Workspace:
         """Give ``candidate`` a share of the subjects from now on."""
         name = candidate if isinstance(candidate, str) else candidate.name
         return deploy.begin_trial(self.bench(), name, by=by)
+
+    def plan(
+        self,
+        gain: float,
+        *,
+        base: float | None = None,
+        decisions: int = 10,
+        rows: Sequence[int] = (),
+    ) -> TrialPlan:
+        """Say how many subjects a gain needs before the gate sees it; see `heedful.loop.plan`."""
+        return planned(self.bench(), gain, base=base, decisions=decisions, rows=rows)
 
     def judge(self) -> Verdict | None:
         """Judge the open trial on everything that has matured; ``None`` where none is open."""

@@ -13,6 +13,7 @@ from heedful.config.rates import RATES, TOO_NEAR
 
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Scalar = bool | int | float | str
+Margin = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Option = Scalar | list[Scalar]
 
@@ -311,6 +312,18 @@ class Gate(Section):
         10_000, "a trial that has not convinced by then ends", unit="subjects", ge=1, le=10**9
     )
     approval: bool = key(False, "whether a person must say yes as well")
+    betting: Literal["mixture", "agrapa"] = key(
+        "mixture", "how evidence is bet for: twelve stakes at once, or one that moves"
+    )
+    rollback_alpha: float = key(
+        0.2, "probability of ever rolling back what is not worse", gt=0, lt=1
+    )
+    not_more: dict[str, Margin] = key(
+        {}, "guardrails: by how much a measure may exceed the live policy's: flagged = 0.01"
+    )
+    not_less: dict[str, Margin] = key(
+        {}, "guardrails: by how much a measure may fall below it: clicked = 0.01"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
