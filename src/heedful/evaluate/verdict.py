@@ -11,7 +11,7 @@ import numpy as np
 
 from heedful.evaluate.adaptive import Betting, e_process
 from heedful.evaluate.evidence import Evidence
-from heedful.evaluate.gate import alpha_of
+from heedful.evaluate.gate import EProcess, alpha_of
 from heedful.evaluate.guarded import Guarded
 from heedful.evaluate.health import HealthCheck
 from heedful.evaluate.intervals import Interval, bootstrap
@@ -40,6 +40,8 @@ class Verdict:
         health: the checks of the data.
         guardrails: guardrails and declared constraints, each with its own evidence.
         history: (row, log evidence), for plots.
+        needed_against: 1 / rollback_alpha, the evidence that rolls back.
+        history_against: (row, log evidence that the candidate is worse), for plots.
     """
 
     promote: bool
@@ -57,6 +59,8 @@ class Verdict:
     history: tuple[tuple[int, float], ...]
     rollback: bool = False
     log_evidence_against: float = 0.0
+    needed_against: float = 5.0
+    history_against: tuple[tuple[int, float], ...] = ()
     guardrails: tuple[Guarded, ...] = ()
 
     @property
@@ -118,7 +122,8 @@ def judge(
     path = process.update(evidence.differences, evidence.lowest)
     enough = np.flatnonzero(path >= math.log(needed))
     crossed_at = int(enough[0]) + 1 if len(enough) else None
-    against = _log_evidence_against(evidence, betting)
+    mirror = _mirrored(evidence, betting)
+    against = mirror.log_maximum
     rollback = against >= math.log(1 / rollback_alpha) or any(one.broken for one in guardrails)
     checks = (*evidence.health, *health)
     fit = all(check.passed or not check.holds for check in checks)
@@ -159,17 +164,18 @@ def judge(
         history=tuple(process.history),
         rollback=rollback,
         log_evidence_against=against,
+        needed_against=1 / rollback_alpha,
+        history_against=tuple(mirror.history),
         guardrails=tuple(guardrails),
     )
 
 
-def _log_evidence_against(evidence: Evidence, betting: Betting) -> float:
-    """Log of the largest evidence so far that the candidate is worse; 0 where it has no bound."""
-    if evidence.against is None:
-        return 0.0
+def _mirrored(evidence: Evidence, betting: Betting) -> EProcess:
+    """Bet that the candidate is worse; where the differences have no bound, nothing is bet."""
     mirror = e_process(betting, evidence.fractions)
-    mirror.update(*evidence.against)
-    return mirror.log_maximum
+    if evidence.against is not None:
+        mirror.update(*evidence.against)
+    return mirror
 
 
 def _explain(
