@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from heedful import __version__
-from heedful.cli import importing, judging, learning, recommending, serving, showing
+from heedful.cli import importing, judging, learning, planning, recommending, serving, showing
 
 HELP = """\
 Policies that learn from the people they serve.
@@ -58,6 +58,7 @@ def command() -> typer.Typer:
     app.command("reinforce")(learning.reinforce)
     app.command("tune")(learning.tune)
     app.command("evaluate")(judging.evaluate)
+    app.command("plan")(planning.plan)
     app.command("promote")(judging.promote)
     app.command("rollback")(judging.rollback)
     app.command("serve")(serving.serve)

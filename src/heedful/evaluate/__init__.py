@@ -7,6 +7,7 @@ likelihood in :mod:`heedful.evaluate.likelihood`; bounds on a mean in
 row).
 """
 
+from heedful.evaluate.adaptive import AdaptiveEProcess, Betting, e_process, log_evidence_by
 from heedful.evaluate.calibration import (
     Reliability,
     auc,
@@ -42,6 +43,7 @@ from heedful.evaluate.gate import (
     alpha_of,
     log_evidence,
 )
+from heedful.evaluate.guarded import Guarded, Levels, equal_service, kept_within, not_worse
 from heedful.evaluate.health import HealthCheck, duplicates, join_rate
 from heedful.evaluate.intervals import Interval, bootstrap
 from heedful.evaluate.ranking import coverage, hit_rate, mrr, ndcg, ranks
@@ -51,11 +53,15 @@ from heedful.evaluate.weights import effective_sample_size, importance_weights, 
 __all__ = [
     "ASSIGNMENT_FRACTIONS",
     "OFF_POLICY_FRACTIONS",
+    "AdaptiveEProcess",
+    "Betting",
     "CrossFitted",
     "EProcess",
     "Evidence",
+    "Guarded",
     "HealthCheck",
     "Interval",
+    "Levels",
     "OffPolicyEstimate",
     "Reliability",
     "Running",
@@ -75,19 +81,24 @@ __all__ = [
     "dr",
     "dr_shrunk",
     "duplicates",
+    "e_process",
     "effective_sample_size",
+    "equal_service",
     "expected_under",
     "hit_rate",
     "importance_weights",
     "ips",
     "join_rate",
     "judge",
+    "kept_within",
     "log_evidence",
+    "log_evidence_by",
     "log_loss",
     "mean_weight",
     "mips",
     "mrr",
     "ndcg",
+    "not_worse",
     "off_policy",
     "per_subject",
     "ranks",

@@ -9,7 +9,7 @@ from typing import Literal, cast
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
 from heedful.loop.bench import Bench
-from heedful.loop.judge import judge_trial
+from heedful.loop.trial import judge_trial
 from heedful.store.registry import RegistryError, Trial, Version
 from heedful.store.registry.card import Json
 
@@ -48,9 +48,9 @@ class Settled:
 def ruling(verdict: Verdict, gate: Gate) -> Ruling:
     """Return what the verdict on a trial means for its candidate.
 
-    Promotion rests on the evidence alone, whose error is bounded however often one looks. Refusal
-    needs no such bound, it only ends the trial: a candidate is refused when its interval lies below
-    the live policy's, or when it has had ``gate.maximum_subjects`` and has not convinced.
+    Promotion rests on the evidence alone, whose error is bounded however often one looks. So does
+    refusal: a candidate is refused when the evidence that it is worse, or that it breaks a
+    guardrail, suffices; or when it has had ``gate.maximum_subjects`` and has not convinced.
     """
     if verdict.rows < gate.minimum_subjects:
         return "wait"
@@ -58,9 +58,7 @@ def ruling(verdict: Verdict, gate: Gate) -> Ruling:
         return "promote"
     if verdict.rows >= gate.maximum_subjects:
         return "refuse"
-    candidate, live = verdict.candidate, verdict.live
-    worse = candidate is not None and live is not None and candidate.high < live.low
-    return "refuse" if worse else "wait"
+    return "refuse" if verdict.rollback else "wait"
 
 
 def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
@@ -83,9 +81,7 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
 
 def verdict_on(bench: Bench, trial: Trial) -> Verdict:
     """Judge ``trial`` on everything that has matured, by the reward of its candidate."""
-    snapshot = bench.log.snapshot()
-    earned = bench.earned(snapshot, bench.registry.card(trial.candidate).reward)
-    return judge_trial(trial, snapshot, earned, bench.config.gate, now=bench.clock())
+    return judge_trial(bench, trial)
 
 
 def settle(bench: Bench, *, by: str) -> Settled:

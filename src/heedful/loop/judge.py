@@ -11,17 +11,14 @@ import torch
 from heedful.config import Gate
 from heedful.contract import Domain
 from heedful.evaluate import (
-    Evidence,
     OffPolicyEstimate,
     Verdict,
-    assignment,
     clipped_ips,
     clustered,
     importance_weights,
     ips,
     judge,
     off_policy,
-    per_subject,
     snips,
 )
 from heedful.evaluate.slates import cascade_dr, cascade_dr_rows
@@ -46,13 +43,13 @@ class TrialRows:
     Attributes:
         rows: int64, rows of the snapshot's decisions.
         candidate: bool, the row's subject was assigned to the candidate.
-        strangers: decisions of the trial's time that another version made; they are left out with
-            all others of their subjects.
+        strange: int64, rows of the trial's time that another version than the arm's made; they are
+            left out with all others of their subjects.
     """
 
     rows: np.ndarray
     candidate: np.ndarray
-    strangers: int
+    strange: np.ndarray
 
 
 def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
@@ -72,34 +69,7 @@ def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
     strange = policies != expected
     foreign = np.unique(decisions.subject[fresh][strange])
     kept = fresh[~np.isin(decisions.subject[fresh], foreign)]
-    return TrialRows(kept, arm[decisions.subject[kept]], int(strange.sum()))
-
-
-def assignment_evidence(
-    trial: Trial, snapshot: Snapshot, earned: Earned, gate: Gate, *, now: float
-) -> Evidence:
-    """Return the evidence of a randomised trial: one D per subject, in the order of maturity."""
-    found = trial_rows(trial, snapshot)
-    decisions = snapshot.decisions
-    one = per_subject(
-        decisions.subject[found.rows],
-        earned.decisions[found.rows],
-        decisions.made_at[found.rows],
-        window=gate.window,
-        maturity=gate.maturity,
-        now=now,
-    )
-    arm = np.zeros(len(snapshot.names.subjects), dtype=bool)
-    arm[decisions.subject[found.rows]] = found.candidate
-    return assignment(one.rewards, arm[one.subjects], trial.share, margin=gate.margin)
-
-
-def judge_trial(
-    trial: Trial, snapshot: Snapshot, earned: Earned, gate: Gate, *, now: float
-) -> Verdict:
-    """Judge the candidate of ``trial`` on everything that has matured by ``now``."""
-    evidence = assignment_evidence(trial, snapshot, earned, gate, now=now)
-    return judge(evidence, alpha=gate.alpha, k=trial.k)
+    return TrialRows(kept, arm[decisions.subject[kept]], fresh[strange])
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,4 +219,10 @@ def judge_log(logged: Logged, gate: Gate, *, k: int) -> Verdict:
         margin=gate.margin,
         subjects=logged.subjects,
     )
-    return judge(evidence, alpha=gate.alpha, k=k)
+    return judge(
+        evidence,
+        alpha=gate.alpha,
+        k=k,
+        rollback_alpha=gate.rollback_alpha,
+        betting=gate.betting,
+    )

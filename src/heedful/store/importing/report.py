@@ -72,8 +72,13 @@ class ImportRefusedError(StoreError):
         shown = "\n".join(f"  {problem}" for problem in report.problems[:5])
         rest = report.n_problems - min(5, len(report.problems))
         more = f"\n  and {rest} more" if rest > 0 else ""
-        super().__init__(f"{path}: {report.n_problems} problems, nothing was added\n{shown}{more}")
+        count = "1 problem" if report.n_problems == 1 else f"{report.n_problems} problems"
+        super().__init__(f"{path}: {count}, nothing was added\n{shown}{more}")
         self.report = report
+
+
+class UnknownFormatError(StoreError):
+    """Nobody said what the columns of the file mean, and they are none that are known."""
 
 
 class UnusableFileError(Exception):

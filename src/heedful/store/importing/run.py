@@ -9,7 +9,6 @@ from pathlib import Path
 
 from heedful.record.errors import check_text
 from heedful.store.admission import Admission
-from heedful.store.errors import StoreError
 from heedful.store.importing.checks import LONGEST_POLICY, Checker
 from heedful.store.importing.enter import Entry
 from heedful.store.importing.events import Order, in_order
@@ -22,6 +21,7 @@ from heedful.store.importing.report import (
     ImportRefusedError,
     ImportReport,
     Problem,
+    UnknownFormatError,
     UnusableFileError,
 )
 from heedful.store.log import Log
@@ -98,7 +98,7 @@ def import_file(
         return _rehearse(log, order, findings, begin)
     strict = quarantine is None
     _refuse_bad_rows(path, findings, strict=strict)
-    with Quarantine(quarantine) as bad, log.admitting() as admission:
+    with Quarantine(quarantine, path) as bad, log.admitting() as admission:
         entry = begin(admission)
         entry.enter(order, lambda done, total: progress("writing", done, total))
         _refuse_bad_rows(path, findings, strict=strict)
@@ -116,7 +116,7 @@ def _read(
         mapping = mapping or recognise(source.layout, source.columns)
         if mapping is None:
             found = ", ".join(source.columns) or "JSON lines"
-            raise StoreError(
+            raise UnknownFormatError(
                 f"{path}: the format is not known (it has {found}); "
                 "say which column is the subject, the unit, the rating, the time"
             )
