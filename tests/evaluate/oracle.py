@@ -126,7 +126,7 @@ def _slates_by_obp(x: dict[str, np.ndarray]) -> dict[str, float]:
 
 def by_vw(x: dict[str, np.ndarray]) -> dict[str, float | list[float]]:
     """Return what vw-estimators say, by our names."""
-    from estimators.bandits import clopper_pearson, cressieread, gaussian, ips, mle, snips
+    from estimators.bandits import clopper_pearson, cressieread, cs, gaussian, ips, mle, snips
     from estimators.slates import pseudo_inverse
 
     rows = np.arange(N)
@@ -141,6 +141,7 @@ def by_vw(x: dict[str, np.ndarray]) -> dict[str, float | list[float]]:
     intervals = {
         "cressie_read_interval": cressieread.Interval(),
         "cressie_read_interval_bounded": cressieread.Interval(wmax=60.0),
+        "off_policy_sequence": cs.Interval(),
         "gaussian": gaussian.Interval(),
         "clopper_pearson": clopper_pearson.Interval(),
     }

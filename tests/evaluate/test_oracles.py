@@ -22,6 +22,7 @@ from heedful.evaluate import (
     ips,
     likelihood,
     mips,
+    sequences,
     slates,
     sndr,
     snips,
@@ -76,6 +77,9 @@ def ours():
         "cressie_read_interval": cressie_read(w, x["reward"]),
         "cressie_read_interval_bounded": likelihood.cressie_read_interval(
             w, x["reward"], **bounded
+        ),
+        "off_policy_sequence": sequences.off_policy_sequence(
+            w, x["reward"], boundary=sequences.GammaExponential()
         ),
         "gaussian": estimates["ips"].interval(oracle.LEVEL),
         # VW takes the sample's largest weight; heedful's is declared

@@ -107,9 +107,8 @@ def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Inter
 
         [ Beta(delta; s, n - s + 1),  Beta(1 - delta; s + 1, n - s) ]
 
-    For weighted rewards in [0, b], sum(x) / b successes in n / b trials is what VW makes of it: a
-    row of b is then one success and a row of 1 a part of one. That is no exact interval, though in
-    practice a wide one; multiply nothing afterwards.
+    For weighted rewards in [0, b] VW takes sum(x) / b successes in n / b trials, and the interval
+    is then the mean's. That is exact for no b but 1; it is wide in practice, and no guarantee.
 
     Args:
         successes: from 0 to ``n``; need not be whole.
