@@ -50,15 +50,15 @@ def ruling(verdict: Verdict, gate: Gate) -> Ruling:
 
     Promotion rests on the evidence alone, whose error is bounded however often one looks. So does
     refusal: a candidate is refused when the evidence that it is worse, or that it breaks a
-    guardrail, suffices; or when it has had ``gate.maximum_subjects`` and has not convinced.
+    guardrail, suffices, however few subjects that took; or when it has had ``gate.maximum_subjects`` and has not convinced.
     """
+    if verdict.rollback:
+        return "refuse"
     if verdict.rows < gate.minimum_subjects:
         return "wait"
     if verdict.promote:
         return "promote"
-    if verdict.rows >= gate.maximum_subjects:
-        return "refuse"
-    return "refuse" if verdict.rollback else "wait"
+    return "refuse" if verdict.rows >= gate.maximum_subjects else "wait"
 
 
 def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
