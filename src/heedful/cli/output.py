@@ -103,6 +103,11 @@ def print_evaluation(found: Evaluation) -> None:
     else:
         _print_value(found.value, found.gain)
     print_words("")
+    for one in found.foretold:
+        print_words(
+            f"Answers foretold ({one.kind}): off by {one.error:.3f} on average over "
+            f"{sum(one.counts):,} answers that came since its data end."
+        )
     gate = "there is no evidence yet." if found.verdict is None else found.verdict.words()
     print_words(f"Gate ({found.source}): {gate}")
 

@@ -50,7 +50,8 @@ def ruling(verdict: Verdict, gate: Gate) -> Ruling:
 
     Promotion rests on the evidence alone, whose error is bounded however often one looks. So does
     refusal: a candidate is refused when the evidence that it is worse, or that it breaks a
-    guardrail, suffices, however few subjects that took; or when it has had ``gate.maximum_subjects`` and has not convinced.
+    guardrail, suffices, however few subjects that took; or when it has had
+    ``gate.maximum_subjects`` and has not convinced.
     """
     if verdict.rollback:
         return "refuse"
