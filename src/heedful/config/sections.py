@@ -288,6 +288,22 @@ class Constraints(Section):
     margin: float = key(
         0.01, "the gate asks for evidence that no limit is missed by more than this", gt=0, lt=1
     )
+    price_rate: float = key(
+        2.5,
+        "how far a price moves in a pass over the log, per 1 that its limit is missed by",
+        gt=0,
+        le=1e6,
+    )
+    price_max: float = key(
+        10.0, "highest price: mean reward per unit that 1 of a measure may cost", gt=0, le=1e6
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in self.at_least.keys() & self.at_most.keys():
+            if self.at_least[name] > self.at_most[name]:
+                raise ValueError(f"at_least {name} must not be above at_most {name}")
+        return self
 
     @property
     def any(self) -> bool:

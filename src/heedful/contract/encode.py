@@ -373,6 +373,7 @@ def _slots(
         after=after[kept],
         linked=linked,
         feedback=np.empty((len(kept), 0), np.float32),
+        measured=np.empty((len(kept), 0)),
     )
 
 

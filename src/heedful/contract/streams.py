@@ -116,6 +116,7 @@ class SlotColumns:
         after: the event whose value follows the slot when the next slot is not its continuation.
         linked: the next slot continues this one's episode.
         feedback: [U, C] scaled answers, NaN where unknown.
+        measured: [U, M], see :class:`heedful.policy.Batch`; a domain leaves it empty.
     """
 
     stream: Ints
@@ -133,6 +134,7 @@ class SlotColumns:
     after: Ints
     linked: npt.NDArray[np.bool_]
     feedback: npt.NDArray[np.float32]
+    measured: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,11 @@ class Streams:
             feedback=torch.from_numpy(
                 np.where(plan.mask[..., None], self._slot(plan, self.slots.feedback), np.nan)
             ).float(),
+            measured=torch.from_numpy(
+                np.where(plan.mask[..., None], self._slot(plan, self.slots.measured), np.nan)
+            )
+            if self.slots.measured.shape[1]
+            else None,
         )
 
     def _window(self, slots: range, window: int) -> Window:

@@ -15,8 +15,10 @@ from heedful.loop.pretrain import by_length
 from heedful.loop.run import Checkpoint, Run
 from heedful.objectives import (
     NEEDS,
+    Lagrangian,
     Loss,
     Means,
+    Metrics,
     Optimiser,
     Schedule,
     balanced,
@@ -40,6 +42,7 @@ def reinforce_from_log(
     after: int,
     window: int,
     seed: int,
+    constraints: Lagrangian | None = None,
 ) -> dict[str, float]:
     """Improve ``policy`` in place by REINFORCE on decisions the log has probabilities for.
 
@@ -58,6 +61,8 @@ def reinforce_from_log(
             that a round costs as much as its new rows and does not forget the old ones.
         window: events a stream is long.
         seed: of the order of batches.
+        constraints: what is kept to, over what the slots of ``streams`` have measured; nothing by
+            default.
 
     Raises:
         ValueError: no new decision in the log has both a reward and probabilities.
@@ -69,16 +74,16 @@ def reinforce_from_log(
             "log-probabilities and a reward that has matured; serve a policy and collect feedback"
         )
     history = _history(streams, window) if section.next_unit else []
-    job = _Reinforcement(policy, reference, streams, rows, history, section, seed)
+    kept = Lagrangian() if constraints is None else constraints
+    job = _Reinforcement(policy, reference, streams, rows, history, section, seed, kept)
     job.restore(run.resume())
     metrics: dict[str, float] = {}
     for epoch in range(job.epoch, section.epochs):
         metrics = job.pass_over(epoch)
         run.log(job.optimiser.step_count, metrics, part="reinforce")
         run.save(job.checkpoint(epoch + 1, metrics))
-        run.progress.update(
-            epoch + 1, section.epochs, f"mean reward in the log {metrics['reward']:.4f}"
-        )
+        words = [f"mean reward in the log {metrics['reward']:.4f}", *kept.words()]
+        run.progress.update(epoch + 1, section.epochs, ", ".join(words))
     return metrics or job.metrics
 
 
@@ -111,14 +116,16 @@ class _Reinforcement:
         history: Sequence[Window],
         section: Reinforce,
         seed: int,
+        constraints: Lagrangian,
     ) -> None:
         self.policy, self.reference, self.streams = policy, reference, streams
-        self.section, self.seed = section, seed
+        self.section, self.seed, self.constraints = section, seed, constraints
         self.module = cast(nn.Module, policy)
         self.epoch = 0
         self.metrics: dict[str, float] = {}
         self.rows, self.history = rows, history
-        steps = math.ceil(len(self.rows) / section.batch) * section.epochs
+        self.steps = math.ceil(len(self.rows) / section.batch)
+        steps = self.steps * section.epochs
         schedule = Schedule(peak=section.learning_rate, steps=steps, warmup=0.05, decay="linear")
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.optimiser = Optimiser(parameters, schedule, clip=1.0, eps=1e-5)
@@ -126,8 +133,14 @@ class _Reinforcement:
     def pass_over(self, epoch: int) -> dict[str, float]:
         """Take one pass over all rows; return the mean of each metric over the steps."""
         means = Means()
-        descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=means)
-        found = means.found()
+
+        def settled(step: int, metrics: Metrics) -> None:
+            # A price moves as fast as the policy does: it comes to rest with it.
+            pace = metrics["learning_rate"] / self.section.learning_rate
+            means(step, self.constraints.settle(metrics, share=pace / self.steps))
+
+        descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=settled)
+        found = means.found() | self.constraints.shown()
         if not self.section.kl:
             found.pop("kl")
         return found
@@ -140,7 +153,9 @@ class _Reinforcement:
         for group in by_length(self.rows, self.section.batch, rng):
             batch = self.streams.batch(group + self._replayed(len(group), rng))
             batch = balanced(batch) if self.section.next_unit else batch
-            yield from prepare(self.policy, [batch], reference=reference, lam=self.section.lam)
+            charged = self.constraints.charged(batch)
+            for ready in prepare(self.policy, [charged], reference=reference, lam=self.section.lam):
+                yield ready.filled(rewards=batch.rewards)  # advantages and returns are charged
 
     def _replayed(self, n: int, rng: np.random.Generator) -> list[Window]:
         if not self.history:
@@ -160,6 +175,9 @@ class _Reinforcement:
             entropy=section.entropy,
             value_weight=section.value_weight,
         )
+        assert outputs.logps is not None
+        seen = self.constraints.seen(outputs.logps, rewarded)
+        loss = Loss(loss.value, loss.count, {**loss.metrics, **seen})
         if channels and section.feedback_weight:
             answers = (feedback_loss(outputs, batch, channels) * rewarded.weights).sum()
             metrics = {**loss.metrics, "feedback_loss": answers.detach()}
@@ -172,6 +190,7 @@ class _Reinforcement:
             {"step": self.optimiser.step_count, "epoch": epoch, "metrics": metrics},
             policy=self.module.state_dict(),
             optimiser=self.optimiser.tensors(),
+            constraints=self.constraints.tensors(),
         )
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
@@ -180,4 +199,5 @@ class _Reinforcement:
             return
         self.module.load_state_dict(checkpoint.group("policy"))
         self.optimiser.restore(checkpoint.group("optimiser"))
+        self.constraints.restore(checkpoint.group("constraints"))
         self.epoch, self.metrics = checkpoint.facts["epoch"], checkpoint.facts["metrics"]

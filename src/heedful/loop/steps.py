@@ -19,6 +19,7 @@ from heedful.evaluate.held_out import (
 )
 from heedful.loop import start
 from heedful.loop.bench import NEWEST, Bench, repeats
+from heedful.loop.constraints import constrained
 from heedful.loop.form import members_of, network_of, with_prior, without_floor
 from heedful.loop.lessons import (
     by_reward,
@@ -233,6 +234,8 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
     earned = bench.learned(snapshot, reward)
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma, earned=earned)
     streams = to_reinforce(streams, split_of(config.pretrain, streams, snapshot).train)
+    before = bench.registry.card(parent.name).metrics
+    streams, constraints = constrained(bench, snapshot, streams, earned, before)
     ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
     counts = start.describe(
         [policy, loaded.policy], loaded.vocabulary, snapshot, np.unique(streams.slots.unit[ours])
@@ -249,6 +252,7 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
             after=learned_until(bench, parent),
             window=config.policy.window,
             seed=config.workspace.seed,
+            constraints=constraints,
         )
     finally:
         run.close()

@@ -1,6 +1,15 @@
 """What we want: losses and returns as pure functions, and the one loop that descends them."""
 
 from heedful.objectives.adversarial import adversarial
+from heedful.objectives.constrained import (
+    Alike,
+    Bound,
+    Gap,
+    Lagrangian,
+    Limit,
+    Price,
+    weights_of_decisions,
+)
 from heedful.objectives.descend import RULES, Means, Metrics, Optimiser, Schedule, Sweep, descend
 from heedful.objectives.infilling import infill
 from heedful.objectives.joint import balanced, joint, ours
@@ -28,10 +37,16 @@ __all__ = [
     "NEXT_UNIT_NEEDS",
     "PARENT_NEEDS",
     "RULES",
+    "Alike",
+    "Bound",
+    "Gap",
+    "Lagrangian",
+    "Limit",
     "Loss",
     "Means",
     "Metrics",
     "Optimiser",
+    "Price",
     "Schedule",
     "Sweep",
     "UnknownProbabilityError",
@@ -51,4 +66,5 @@ __all__ = [
     "ppo",
     "prepare",
     "reinforce",
+    "weights_of_decisions",
 ]

@@ -211,6 +211,8 @@ class Batch:
         discounts: float [B, T], 1 inside a decision, gamma at its end, 0 where it terminated.
         weights: float [B, T], how much the slot counts in a loss.
         feedback: float [B, T, C], what people answered to the unit, scaled to [0, 1]; NaN unknown.
+        measured: float64 [B, T, M], what each unit has of whatever is to be kept within bounds; NaN
+            unknown; ``None`` where nothing is.
         gaps: bool [B, T], the unit is hidden in the events and asked for with both of its sides in
             view; ``None`` where nothing is hidden, as outside of pre-training.
         both_ways: every event is read with those behind it in view, for gaps that are asked for in
@@ -231,6 +233,7 @@ class Batch:
     discounts: Tensor
     weights: Tensor
     feedback: Tensor
+    measured: Tensor | None = None
     gaps: Tensor | None = None
     both_ways: bool = False
     reference_logps: Tensor | None = None

@@ -7,8 +7,9 @@ network and is imported by name.
 from heedful.reward.comments import CommentReader, Comments, Pairs, Readings
 from heedful.reward.ensemble import agreement, disputed, pessimistic, resamples
 from heedful.reward.fitted import Fitted, ReadRatings
+from heedful.reward.groups import Groups, groups
 from heedful.reward.isotonic import Calibration, isotonic
-from heedful.reward.measures import MEASURES, View, measured
+from heedful.reward.measures import MEASURES, View, measured, measured_units
 from heedful.reward.rewards import (
     Clicks,
     Earned,
@@ -33,6 +34,7 @@ __all__ = [
     "Earned",
     "Fitted",
     "Given",
+    "Groups",
     "Mixture",
     "Pairs",
     "Ratings",
@@ -47,8 +49,10 @@ __all__ = [
     "disputed",
     "earn",
     "from_config",
+    "groups",
     "isotonic",
     "measured",
+    "measured_units",
     "pessimistic",
     "resamples",
     "said",

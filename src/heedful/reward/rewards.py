@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -197,11 +198,16 @@ def from_config(section: RewardSection, ratings: Reward | None = None) -> Reward
                 )
             return Mixture(tuple((numbers[kind], w) for kind, w in section.weights.items()))
         case "function":
-            return _imported(section.function)
+            found: Reward = imported(section.function, f"reward.function = {section.function!r}")
+            return found
 
 
-def _imported(path: str) -> Reward:
+def imported(path: str, said_as: str) -> Any:
     """Return the function ``module:name``.
+
+    Args:
+        path: ``module:name``.
+        said_as: what asked for it, for messages.
 
     Raises:
         RewardError: there is no such module or function.
@@ -209,11 +215,10 @@ def _imported(path: str) -> Reward:
     module, _, name = path.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise RewardError(
-            f"reward.function = {path!r}: {error}. Name an importable function as module:name"
+            f"{said_as}: {error}. Name an importable function as module:name"
         ) from None
     if not callable(function):
-        raise RewardError(f"reward.function = {path!r} is no function")
-    found: Reward = function
-    return found
+        raise RewardError(f"{said_as} is no function")
+    return function
