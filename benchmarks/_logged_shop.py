@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,14 +19,16 @@ import torch
 from torch import nn
 
 from heedful import demo
-from heedful.config import Reinforce
+from heedful.config import Constraints, Reinforce
 from heedful.contract import Streams
 from heedful.domains.recommendation.shop import ShopParameters
 from heedful.loop.collect import Collector
+from heedful.loop.constraints import constrained
 from heedful.loop.form import network_of
 from heedful.loop.lessons import split_of, to_reinforce
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
+from heedful.objectives import Lagrangian
 from heedful.policy import Floor, Loaded, Policy, clone, load
 from heedful.record import pseudonym
 from heedful.store.snapshot import Snapshot
@@ -77,7 +79,14 @@ class LoggedShop:
         return to_reinforce(streams, split_of(bench.config.pretrain, streams, snapshot).train)
 
     def reinforced(
-        self, start: Policy, people: int, *, steps: int = STEPS, next_unit: float = 0.0
+        self,
+        start: Policy,
+        people: int,
+        *,
+        steps: int = STEPS,
+        next_unit: float = 0.0,
+        constraints: Constraints | None = None,
+        run: Run | None = None,
     ) -> Policy:
         """Return ``start`` after reinforcement from the answers of the first ``people``.
 
@@ -86,8 +95,11 @@ class LoggedShop:
             people: how many.
             steps: at least so many optimiser steps, however few people there are.
             next_unit: weight of the joint term.
+            constraints: what to keep to; nothing by default.
+            run: where curves go; nowhere by default.
         """
         config, streams = self.workspace.config, self.streams(people)
+        streams, kept = self.constrained(streams, people, constraints or Constraints())
         per_pass = -(-people // config.reinforce.batch)
         epochs = max(config.reinforce.epochs, -(-steps // per_pass))
         section = Reinforce.model_validate(
@@ -96,7 +108,7 @@ class LoggedShop:
         policy = clone(start)
         cast(nn.Module, policy).requires_grad_(requires_grad=True)
         with tempfile.TemporaryDirectory() as folder:
-            run = Run(Path(folder), {})
+            run = Run(Path(folder), {}) if run is None else run
             reinforce_from_log(
                 policy,
                 start,
@@ -106,15 +118,29 @@ class LoggedShop:
                 after=0,
                 window=config.policy.window,
                 seed=self.world,
+                constraints=kept,
             )
             run.close()
         return policy
+
+    def constrained(
+        self, streams: Streams, people: int, section: Constraints
+    ) -> tuple[Streams, Lagrangian]:
+        """Return ``streams`` with what ``section`` keeps within bounds, and its prices."""
+        bench, snapshot = self.workspace.bench(), self.snapshot(people)
+        config = bench.config.model_copy(update={"constraints": section})
+        earned = bench.earned(snapshot, None)
+        return constrained(replace(bench, config=config), snapshot, streams, earned, {})
 
     def worth(self, policy: Policy) -> float:
         """Return clicks per item of new people whom ``policy`` serves, from their sixth slate on.
 
         The expectation over clicks is exact; people and slates are drawn, the people alike for all.
         """
+        return self.visited(policy)[0]
+
+    def visited(self, policy: Policy) -> tuple[float, Snapshot]:
+        """Return what ``policy`` is worth, and all that happened to the people it was tried on."""
         shop = demo.Watched(NEW_PEOPLE, ShopParameters(world_seed=self.world))
         collector = Collector(
             self.workspace.domain,
@@ -123,8 +149,8 @@ class LoggedShop:
             window=self.workspace.config.policy.window,
             seed=self._people,
         )
-        collector.play(policy, TURNS)
-        return shop.late()
+        happened = collector.play(policy, TURNS)
+        return shop.late(), happened
 
     def worth_of_slates(self, choose: Callable[[demo.Watched], np.ndarray]) -> float:
         """Return the same of slates that are chosen without a policy."""

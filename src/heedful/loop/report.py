@@ -35,6 +35,7 @@ from heedful.loop.served import reward_by_version
 from heedful.store.registry import Trial
 
 EVALUATIONS = "evaluations"
+LIMIT = "limit of "
 RUNS_SHOWN, TRIALS_SHOWN = 3, 8
 
 # Of the many numbers a run writes down, those that say whether it went well.
@@ -47,6 +48,13 @@ PANELS: Mapping[str, Mapping[tuple[str, str], str]] = {
         ("reinforce", "loss"): "loss",
         ("reinforce", "kl"): "divergence from the parent (nats)",
     },
+}
+
+# What [constraints] keep, by how the names of its metrics begin.
+KEPT: Mapping[str, str] = {
+    "cost_": "constraints: mean per decision",
+    "limit_": "constraints: mean per decision",
+    "price_": "price (reward per unit)",
 }
 
 Draw = Callable[[Theme], Figure]
@@ -205,7 +213,11 @@ def _runs(runs: Path) -> Iterator[dict[str, Any]]:
 
 
 def _curves(curves: Mapping[str, list[Line]], step: str) -> Markup:
-    ends = [f"{name} ends at {np.asarray(line.y)[-1]:.4g}" for name, (line,) in curves.items()]
+    ends = [
+        f"{panel}{f', {line.name},' if len(lines) > 1 else ''} ends at {np.asarray(line.y)[-1]:.4g}"
+        for panel, lines in curves.items()
+        for line in lines
+    ]
 
     def draw(theme: Theme) -> Figure:
         return training_curve(curves, theme=theme)
@@ -220,15 +232,33 @@ def training_curves(file: Path, step: str) -> dict[str, list[Line]]:
         file: its metrics.jsonl; a last line that is cut is left out.
         step: what kind of run it was.
     """
-    found: dict[str, tuple[str, list[float], list[float]]] = {}
+    found: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     lines = file.read_text("utf-8").splitlines(keepends=True) if file.exists() else []
     for line in (json.loads(text) for text in lines if text.endswith("}\n")):
-        for (part, metric), panel in PANELS.get(step, {}).items():
-            if line["part"] == part and metric in line:
-                _, x, y = found.setdefault(panel, (part, [], []))
-                x.append(line["step"])
-                y.append(line[metric])
-    return {panel: [Line(part, x, y)] for panel, (part, x, y) in found.items()}
+        for panel, name, metric in _drawn(step, line):
+            x, y = found.setdefault(panel, {}).setdefault(name, ([], []))
+            x.append(line["step"])
+            y.append(line[metric])
+    return {
+        panel: [Line(name, x, y, reference=_is_limit(name)) for name, (x, y) in of_panel.items()]
+        for panel, of_panel in found.items()
+    }
+
+
+def _drawn(step: str, line: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield panel, name of the line, and metric, of what is drawn of one point of the curves."""
+    for (part, metric), panel in PANELS.get(step, {}).items():
+        if line["part"] == part and metric in line:
+            yield panel, part, metric
+    for metric in line:
+        for begin, panel in KEPT.items():
+            if metric.startswith(begin):
+                name = metric.removeprefix(begin)
+                yield panel, f"{LIMIT}{name}" if begin == "limit_" else name, metric
+
+
+def _is_limit(name: str) -> bool:
+    return name.startswith(LIMIT)
 
 
 def _evaluations(bench: Bench) -> Iterator[dict[str, Any]]:
