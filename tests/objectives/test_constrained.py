@@ -114,6 +114,15 @@ def test_the_best_policy_within_the_limit_is_found_and_the_price_is_what_it_cost
     assert path[-1]["limit_cost"] == LIMIT
 
 
+def test_a_price_that_does_not_look_ahead_swings_past_the_optimum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("heedful.objectives.constrained.AHEAD", 0.0)
+    chances, _ = trained(arms(), [Bound(limit(LIMIT))])
+    assert float(chances @ COST) < LIMIT - 0.05
+    assert float(chances @ REWARD) < BEST - 0.04
+
+
 def test_at_least_is_the_same_upside_down() -> None:
     batch = arms()
     assert batch.measured is not None

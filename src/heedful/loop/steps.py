@@ -234,7 +234,7 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
     earned = bench.learned(snapshot, reward)
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma, earned=earned)
     streams = to_reinforce(streams, split_of(config.pretrain, streams, snapshot).train)
-    before = bench.registry.card(parent.name).metrics
+    before = _before_tuning(bench, parent).metrics
     streams, constraints = constrained(bench, snapshot, streams, earned, before)
     ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
     counts = start.describe(
@@ -340,10 +340,16 @@ def learned_until(bench: Bench, version: Version) -> int:
 
     Tuning looks at labels and not at rewards: a tuned version stands where its parent does.
     """
+    card = _before_tuning(bench, version)
+    return card.snapshot.watermark if card.step == "reinforce" and card.snapshot else 0
+
+
+def _before_tuning(bench: Bench, version: Version) -> Card:
+    """Return the card of ``version``, or of the one that it was tuned from."""
     card = bench.registry.card(version.name)
     if card.step == "tune" and card.parent is not None:
-        return learned_until(bench, bench.registry.version(card.parent))
-    return card.snapshot.watermark if card.step == "reinforce" and card.snapshot else 0
+        return _before_tuning(bench, bench.registry.version(card.parent))
+    return card
 
 
 def _run(

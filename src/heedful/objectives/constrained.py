@@ -35,8 +35,8 @@ MEMORY = 0.9
 
 
 AHEAD = 2.0
-"""For how many passes a price looks ahead. On three arms 2 to 4 came to rest at the optimum where
-0 swung past it for thirty passes."""
+"""For how many passes a price looks ahead. With 0 a price goes on rising until the policy has
+followed, and swings past the optimum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
