@@ -38,7 +38,6 @@ GENRE = "unit.genre=favourite"  # the genre that most people like best
 TAIL = "long_tail"
 ASKED: Mapping[str, tuple[str, dict[str, dict[str, float]]]] = {
     "nothing": (TAIL, {}),
-    "at least 30 % long tail": (TAIL, {"at_least": {TAIL: 0.3}}),
     "at least 60 % long tail": (TAIL, {"at_least": {TAIL: 0.6}}),
     "at least 80 % long tail": (TAIL, {"at_least": {TAIL: 0.8}}),
     "at most 10 % of the favourite genre": (GENRE, {"at_most": {GENRE: 0.1}}),

@@ -76,8 +76,8 @@ def trained(
 ) -> tuple[Tensor, list[dict[str, float]]]:
     """Return the chances of the arms after reinforcement, and the prices of every step."""
     policy = TabularQ(Schema(3), states=4, look="unit").double().eval()
-    kept, n_steps, peak = Lagrangian(terms), passes * STEPS, 0.03
-    schedule = Schedule(peak=peak, steps=n_steps, decay="linear")
+    kept, n_steps = Lagrangian(terms), passes * STEPS
+    schedule = Schedule(peak=0.03, steps=n_steps, decay="linear")
     path = []
 
     def batches() -> Iterator[Batch]:
@@ -92,7 +92,7 @@ def trained(
         return Loss(found.value, found.count, {**found.metrics, **kept.seen(outputs.logps, batch)})
 
     def on_step(_: int, metrics: Metrics) -> None:
-        kept.settle(metrics, share=metrics["learning_rate"] / peak / STEPS)
+        kept.settle(metrics, share=1 / STEPS)
         path.append(kept.shown())
 
     descend(loss, batches(), optimiser=Optimiser([policy.q], schedule), on_step=on_step)

@@ -135,9 +135,7 @@ class _Reinforcement:
         means = Means()
 
         def settled(step: int, metrics: Metrics) -> None:
-            # A price moves as fast as the policy does: it comes to rest with it.
-            pace = metrics["learning_rate"] / self.section.learning_rate
-            means(step, self.constraints.settle(metrics, share=pace / self.steps))
+            means(step, self.constraints.settle(metrics, share=1 / self.steps))
 
         descend(self.loss, self.batches(epoch), optimiser=self.optimiser, on_step=settled)
         found = means.found() | self.constraints.shown()

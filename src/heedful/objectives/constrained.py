@@ -30,8 +30,9 @@ CAP = 20.0
 """Highest importance weight in an estimated cost: far above the one in the gradient, whose bias
 would set the price, and low enough for some hundred units to say something."""
 
-MEMORY = 0.9
-"""Share of what was known that is kept in each step: an estimate is one over about ten steps."""
+MEMORY = 0.7
+"""Share of what was known that is kept in each step: an estimate is one over about three steps. A
+longer memory is less noisy, and tells of a policy that has moved on: prices swing."""
 
 
 AHEAD = 2.0
