@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from heedful.config import Constraints, Gate
 from heedful.evaluate import Guarded, Levels, equal_service, kept_within, not_worse
 from heedful.loop.cohort import Cohort
-from heedful.record import Described
 from heedful.reward import Earned, View, measured
-from heedful.store.snapshot import Snapshot
+from heedful.reward.groups import of_subjects
 
 
 def guarded(
@@ -69,21 +66,7 @@ def guarded(
         names = cohort.snapshot.names.subjects
         people = [names[int(code)] for code in cohort.subjects[cohort.arm]]
         for fact, limit in constraints.equal.items():
-            groups = groups_of(cohort.snapshot, fact, people)
+            known = of_subjects(cohort.snapshot, fact)
+            groups = [known.get(name) for name in people]
             found.append(equal_service(fact, limit, constraints.margin, rewards, groups, levels))
     return tuple(found)
-
-
-def groups_of(snapshot: Snapshot, fact: str, subjects: list[str]) -> list[str | None]:
-    """Return the value of ``fact`` of each subject as text, ``None`` where it has none."""
-    known = snapshot.descriptions.latest(Described.SUBJECT)
-    return [_text(known.get(subject, {}).get(fact)) for subject in subjects]
-
-
-def _text(value: object) -> str | None:
-    """Return a fact as the name of a group; of a list of texts, the texts."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return ", ".join(sorted(map(str, value)))
-    return json.dumps(value)

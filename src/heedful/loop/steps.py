@@ -240,7 +240,8 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
     counts = start.describe(
         [policy, loaded.policy], loaded.vocabulary, snapshot, np.unique(streams.slots.unit[ours])
     )
-    earned_so_far = fingerprint(streams.slots.reward, streams.slots.weight)
+    slots = streams.slots
+    earned_so_far = fingerprint(slots.reward, slots.weight, slots.measured)
     run = _run(bench, "reinforce", snapshot, parent=parent, reward=reward, earned=earned_so_far)
     try:
         metrics = reinforce_from_log(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,14 +36,12 @@ def groups(snapshot: Snapshot, fact: str) -> Groups:
     Raises:
         RewardError: nobody is described by it, all are alike, or there are too many groups.
     """
-    known = snapshot.descriptions.latest(Described.SUBJECT)
-    values = {
-        name: _value(facts[fact]) for name, facts in known.items() if facts.get(fact) is not None
-    }
+    values = of_subjects(snapshot, fact)
     of_subject = [values.get(name) for name in snapshot.names.subjects]
     names = sorted({value for value in of_subject if value is not None})
     if not 2 <= len(names) <= MOST_GROUPS:
-        others = sorted({other for facts in known.values() for other in facts})
+        known = snapshot.descriptions.latest(Described.SUBJECT).values()
+        others = sorted({other for facts in known for other in facts})
         raise RewardError(
             f"constraints.equal: the subjects in the log fall into {len(names)} groups by "
             f"{fact!r}; name a fact with 2 to {MOST_GROUPS} values"
@@ -53,7 +52,18 @@ def groups(snapshot: Snapshot, fact: str) -> Groups:
     return Groups(tuple(names), code_of[snapshot.decisions.subject])
 
 
-def _value(fact: object) -> str:
-    if isinstance(fact, int | float):
-        return f"{float(fact):g}"
-    return ", ".join(map(str, fact)) if isinstance(fact, list) else str(fact)
+def of_subjects(snapshot: Snapshot, fact: str) -> dict[str, str]:
+    """Return the group by ``fact`` of each subject that has one, by the subject's name.
+
+    A number or true and false stand as JSON writes them, a list as its texts in order.
+    """
+    known = snapshot.descriptions.latest(Described.SUBJECT)
+    return {
+        name: _text(facts[fact]) for name, facts in known.items() if facts.get(fact) is not None
+    }
+
+
+def _text(fact: object) -> str:
+    if isinstance(fact, list):
+        return ", ".join(sorted(map(str, fact)))
+    return fact if isinstance(fact, str) else json.dumps(fact)
