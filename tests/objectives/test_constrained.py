@@ -92,7 +92,7 @@ def trained(
         return Loss(found.value, found.count, {**found.metrics, **kept.seen(outputs.logps, batch)})
 
     def on_step(_: int, metrics: Metrics) -> None:
-        kept.settle(metrics, share=1 / STEPS)
+        kept.settle(metrics, share=1 / n_steps)
         path.append(kept.shown())
 
     descend(loss, batches(), optimiser=Optimiser([policy.q], schedule), on_step=on_step)

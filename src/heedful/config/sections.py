@@ -289,8 +289,8 @@ class Constraints(Section):
         0.01, "the gate asks for evidence that no limit is missed by more than this", gt=0, lt=1
     )
     price_rate: float = key(
-        2.5,
-        "how far a price moves in a pass over the log, per 1 that its limit is missed by",
+        15.0,
+        "how far a price moves in a whole training, per 1 that its limit is missed by",
         gt=0,
         le=1e6,
     )

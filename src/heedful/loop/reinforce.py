@@ -124,9 +124,10 @@ class _Reinforcement:
         self.epoch = 0
         self.metrics: dict[str, float] = {}
         self.rows, self.history = rows, history
-        self.steps = math.ceil(len(self.rows) / section.batch)
-        steps = self.steps * section.epochs
-        schedule = Schedule(peak=section.learning_rate, steps=steps, warmup=0.05, decay="linear")
+        self.steps = math.ceil(len(self.rows) / section.batch) * section.epochs
+        schedule = Schedule(
+            peak=section.learning_rate, steps=self.steps, warmup=0.05, decay="linear"
+        )
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.optimiser = Optimiser(parameters, schedule, clip=1.0, eps=1e-5)
 

@@ -35,8 +35,8 @@ MEMORY = 0.7
 longer memory is less noisy, and tells of a policy that has moved on: prices swing."""
 
 
-AHEAD = 2.0
-"""For how many passes a price looks ahead. With 0 a price goes on rising until the policy has
+AHEAD = 1 / 3
+"""For which part of the training a price looks ahead. With 0 it goes on rising until the policy has
 followed, and swings past the optimum."""
 
 
@@ -78,17 +78,19 @@ class Alike:
 class Price:
     """One price, or several: a controller that is moved by what the limits are missed by.
 
-        I <- clip(I + rate * excess, 0, highest)
-        price = clip(I + 2 * rate * excess, 0, highest)
+        I <- clip(I + rate * share * excess, 0, highest)
+        price = clip(I + rate / 3 * excess, 0, highest)
 
-    The first line is dual ascent. With the second the price answers at once and not only when the
-    violation has added up: at least so, as if it went on for two more passes (Stooke et al., arXiv
-    2007.03964, algorithm 2 with K_I = rate and K_P = 2 * rate).
+    The first line is dual ascent, in each step by its share of the training. With the second the
+    price answers at once and not only when the violation has added up: as if that went on for
+    another third of the training (Stooke et al., arXiv 2007.03964, algorithm 2 with K_I = rate and
+    K_P = rate / 3). Rates are those of a whole training, because a policy takes as long to follow
+    its rewards, however many rows there are and steps it is cut into.
 
     >>> price = Price(torch.tensor(0.0))
-    >>> price.move(torch.tensor(0.1), share=0.5, rate=2.0, highest=9.0)
+    >>> price.move(torch.tensor(0.1), share=0.01, rate=15.0, highest=9.0)
     >>> price.now, price.integral
-    (tensor(0.5000), tensor(0.1000))
+    (tensor(0.5150), tensor(0.0150))
     """
 
     def __init__(self, begin: Tensor) -> None:
@@ -100,8 +102,8 @@ class Price:
 
         Args:
             excess: what the limit is missed by, of the same shape.
-            share: how much of a pass has gone by.
-            rate: see above, per pass.
+            share: how much of the training has gone by since the last time.
+            rate: see above.
             highest: see above.
         """
         self.integral = (self.integral + share * rate * excess).clamp(0.0, highest)
@@ -157,7 +159,7 @@ class Term(Protocol):
         ...
 
     def settle(self, sums: Tensor, *, share: float, rate: float, highest: float) -> None:
-        """Remember the sums of a step that was ``share`` of a pass, and move the prices."""
+        """Remember the sums of a step that was ``share`` of the training, and move the prices."""
         ...
 
     def shown(self) -> dict[str, float]:
@@ -303,7 +305,7 @@ class Lagrangian:
         terms: Sequence[Term] = (),
         *,
         units: float = 1.0,
-        rate: float = 2.5,
+        rate: float = 15.0,
         highest: float = 10.0,
     ) -> None:
         """Keep to ``terms``.
@@ -312,7 +314,7 @@ class Lagrangian:
             terms: the constraints with their prices.
             units: how many units a decision has on average. A decision is charged so many times,
                 divided among its units: so a price is mean reward *per unit* for 1 of the measure.
-            rate: how far a price moves in a pass, per 1 that its limit is missed by.
+            rate: how far a price moves in the training, per 1 that its limit is missed by.
             highest: the highest price; a limit that cannot be kept would else drown the reward.
         """
         self.terms, self._units = tuple(terms), units
@@ -342,7 +344,7 @@ class Lagrangian:
 
         Args:
             metrics: of the step, as :func:`heedful.objectives.descend` gives them.
-            share: how much of a pass the step was.
+            share: how much of the training the step was.
         """
         count = metrics.get("count", 1.0)
         rest = {name: value for name, value in metrics.items() if not name.startswith(_SUMS)}
