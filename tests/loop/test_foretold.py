@@ -16,7 +16,7 @@ RATE = 0.3
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     """A shop whose first version served people who click three of ten units."""
-    Workspace.create(tmp_path / "shop").close()
+    Workspace.create(tmp_path / "shop", secret="5e" * 32).close()
     shop = Shop(tmp_path / "shop")
     shop.workspace.import_file(write_ratings(tmp_path / "ratings.csv"))
     shop.workspace.promote(shop.workspace.pretrain(), by="test")

@@ -53,7 +53,7 @@ def page(workspace: Workspace) -> Page:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop that has promoted one candidate on evidence and tries the next."""
     folder = tmp_path_factory.mktemp("report") / "shop"
-    Workspace.create(folder).close()
+    Workspace.create(folder, secret="5e" * 32).close()
     shop = Shop(folder)
     shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
     shop.workspace.turn(by="<b>ada</b>")

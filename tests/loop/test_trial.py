@@ -37,7 +37,7 @@ Answer = Callable[[str, np.random.Generator], list[tuple[Kind, object]]]
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a live version and a candidate on trial."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
-    Workspace.create(folder).close()
+    Workspace.create(folder, secret="5e" * 32).close()
     shop = Shop(folder)
     shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
     shop.workspace.promote(shop.workspace.pretrain(), by="test")

@@ -15,7 +15,7 @@ from tests.small_shop import Shop, write_ratings
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop whose first version was trained on ratings, and 80 people who used it."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
-    Workspace.create(folder).close()
+    Workspace.create(folder, secret="5e" * 32).close()
     shop = Shop(folder)
     shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
     assert turn(shop.workspace.bench()).action == "first version"
