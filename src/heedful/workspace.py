@@ -469,7 +469,13 @@ class Workspace:
         served = as_served(
             self.registry, self.domain, name, load=load_policy, floor=self.config.serve.floor
         )
-        return Recommender(self.log, self.domain, served, window=self.config.policy.window)
+        return Recommender(
+            self.log,
+            self.domain,
+            served,
+            window=self.config.policy.window,
+            blocked=self.registry.blocked(),
+        )
 
     @cached_property
     def _reader(self) -> Log:
@@ -484,7 +490,7 @@ class Workspace:
 
     def _newest(self) -> Version:
         """Return the newest version that waits to go live, else the live one."""
-        waiting = [v for v in self.registry.versions() if v.state in ("candidate", "trial")]
+        waiting = [v for v in self.registry.versions() if v.state in ("candidate", "canary")]
         live = self.registry.live()
         if waiting and (live is None or waiting[-1].number > live.number):
             return waiting[-1]

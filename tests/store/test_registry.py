@@ -51,7 +51,7 @@ def add(registry: Registry, count: int = 1) -> list[str]:
 
 def begin(registry: Registry, candidate: str, salt: str = "s1") -> None:
     k = registry.judged() + 1
-    registry.begin_trial(candidate, 0.5, salt=salt, watermark=5, k=k, alpha=0.01, by="ada")
+    registry.begin_trial(candidate, [0.5], salt=salt, watermark=5, k=k, alpha=0.01, by="ada")
 
 
 def states(registry: Registry) -> list[str]:
@@ -218,7 +218,7 @@ def test_a_trial_stands_until_it_is_ended(registry: Registry, tmp_path: Path) ->
     assert trial is not None
     assert (trial.k, trial.candidate, trial.baseline) == (1, "0002", "0001")
     assert (trial.share, trial.salt, trial.watermark, trial.alpha) == (0.5, "s1", 5, 0.01)
-    assert states(registry) == ["live", "trial", "candidate"]
+    assert states(registry) == ["live", "canary", "candidate"]
     for attempt in (
         lambda: begin(registry, "0003", "s2"),
         lambda: registry.promote("0003", **BY),
@@ -226,7 +226,7 @@ def test_a_trial_stands_until_it_is_ended(registry: Registry, tmp_path: Path) ->
     ):
         with pytest.raises(RegistryError, match="0002 is on trial"):
             attempt()
-    with pytest.raises(RegistryError, match="'trial'"):
+    with pytest.raises(RegistryError, match="'canary'"):
         registry.refuse("0002", **BY)
 
 
@@ -278,7 +278,7 @@ def test_every_judgement_is_counted_once_whatever_becomes_of_it(registry: Regist
     registry.end_trial("refused", **BY)
     assert registry.judged() == 3
     with pytest.raises(RegistryError, match="k is 3, but 3 candidates were judged before"):
-        registry.begin_trial("0003", 0.5, salt="s3", watermark=0, k=3, alpha=0.01, by="ada")
+        registry.begin_trial("0003", [0.5], salt="s3", watermark=0, k=3, alpha=0.01, by="ada")
     with pytest.raises(RegistryError, match="salt was used before"):
         begin(registry, "0003", "s2")
     assert (registry.judged(), states(registry)[2]) == (3, "candidate")
@@ -293,9 +293,9 @@ def test_nothing_is_tried_against_nothing(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("share", 0.0),
-        ("share", 1.0),
-        ("share", float("nan")),
+        ("shares", [0.0]),
+        ("shares", [0.5, 1.0]),
+        ("shares", [float("nan")]),
         ("alpha", 0.0),
         ("alpha", 1.0),
         ("watermark", -1),
@@ -305,7 +305,7 @@ def test_nothing_is_tried_against_nothing(registry: Registry) -> None:
 def test_the_arguments_of_a_trial_are_bounded(registry: Registry, name: str, value: object) -> None:
     add(registry, 2)
     registry.promote("0001", **BY)
-    arguments = {"share": 0.5, "salt": "s", "watermark": 0, "k": 1, "alpha": 0.05, "by": "ada"}
+    arguments = {"shares": [0.5], "salt": "s", "watermark": 0, "k": 1, "alpha": 0.05, "by": "ada"}
     with pytest.raises(RegistryError, match=name):
         registry.begin_trial("0002", **(arguments | {name: value}))
 
@@ -320,10 +320,10 @@ def test_assignment_is_sticky_has_its_share_and_differs_between_trials(
     assert trial is not None
     people = [f"subject-{number}" for number in range(20_000)]
     for share in (0.1, 0.5, 0.9):
-        drawn = [assigned(replace(trial, share=share), person) for person in people]
+        drawn = [assigned(replace(trial, shares=(share,)), person) for person in people]
         spread = (share * (1 - share) / len(people)) ** 0.5
         assert abs(sum(drawn) / len(people) - share) < 4 * spread
-        assert drawn == [assigned(replace(trial, share=share), person) for person in people]
+        assert drawn == [assigned(replace(trial, shares=(share,)), person) for person in people]
     first = [assigned(trial, person) for person in people]
     second = [assigned(replace(trial, salt="other"), person) for person in people]
     agreement = sum(a == b for a, b in zip(first, second, strict=True)) / len(people)

@@ -68,7 +68,7 @@ class Evidence:
 def assignment(
     rewards: ArrayLike,
     arm: ArrayLike,
-    share: float,
+    share: ArrayLike,
     *,
     margin: float = 0.0,
     baseline: bool = True,
@@ -81,7 +81,8 @@ def assignment(
     Args:
         rewards: [N], one scaled reward per subject, in the order of maturity.
         arm: bool [N], True where the subject was given the candidate.
-        share: probability p of the candidate, within (0, 1), the same for all.
+        share: probability p of the candidate, within (0, 1): the same for all, or [N], where it
+            depended on when a subject came.
         margin: by how much the candidate must be better, scaled reward; below 0 it may be worse.
         baseline: take the running mean of past rewards out of D.
 
@@ -93,11 +94,14 @@ def assignment(
     given = np.asarray(arm)
     if given.shape != r.shape or given.dtype != np.bool_:
         raise ValueError(f"arm: expected bool {r.shape}, got {given.dtype} {given.shape}")
-    if not 0 < share < 1:
-        raise ValueError(f"share: expected a probability between 0 and 1, got {share}")
+    p = np.broadcast_to(np.asarray(share, dtype=np.float64), r.shape)
+    if not (np.shape(share) in ((), r.shape) and ((p > 0) & (p < 1)).all()):
+        raise ValueError(
+            f"share: expected a probability between 0 and 1, or {r.shape} of them, got {share}"
+        )
     _check_margin(margin)
-    differences, lowest = assignment_differences(r, given, share, margin, baseline=baseline)
-    weights = np.where(given, 1 / share, 0.0)
+    differences, lowest = assignment_differences(r, given, p, margin, baseline=baseline)
+    weights = np.where(given, 1 / p, 0.0)
     smaller = given if given.sum() <= len(given) / 2 else ~given
     return Evidence(
         unit="subjects",
@@ -117,7 +121,7 @@ def assignment(
 def assignment_differences(
     rewards: FloatArray,
     arm: NDArray[np.bool_],
-    share: float,
+    share: FloatArray | float,
     margin: float = 0.0,
     *,
     baseline: bool = True,
@@ -132,7 +136,7 @@ def assignment_differences(
     Args:
         rewards: [..., N], within [0, 1], in order along the last axis.
         arm: bool [..., N], True for the candidate.
-        share: p.
+        share: p, a number or [..., N]; known before the arm was drawn.
         margin: m.
         baseline: use the predictable running mean as q.
     """

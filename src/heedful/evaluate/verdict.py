@@ -33,6 +33,7 @@ class Verdict:
         reasons: why, one plain sentence each.
         health: the checks of the data.
         history: (row, log evidence), for plots.
+        rollback: the candidate is worse, or breaks what was asked of it; end its trial.
     """
 
     promote: bool
@@ -48,6 +49,7 @@ class Verdict:
     reasons: tuple[str, ...]
     health: tuple[HealthCheck, ...]
     history: tuple[tuple[int, float], ...]
+    rollback: bool = False
 
     @property
     def evidence(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,12 @@ from heedful.evaluate import (
     ips,
     judge,
     off_policy,
-    per_subject,
     snips,
 )
+from heedful.loop.staged import trial_subjects
 from heedful.policy import Policy, Vocabulary, replay
 from heedful.reward import Earned
-from heedful.store.registry import Trial, assigned
+from heedful.store.registry import Trial
 from heedful.store.snapshot import Snapshot
 
 
@@ -30,66 +31,40 @@ class NotFreshError(ValueError):
     """A candidate was to be judged on rows it may have been trained on."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrialRows:
-    """The decisions of a trial.
-
-    Attributes:
-        rows: int64, rows of the snapshot's decisions.
-        candidate: bool, the row's subject was assigned to the candidate.
-        strangers: decisions of the trial's time that another version made; they are left out with
-            all others of their subjects.
-    """
-
-    rows: np.ndarray
-    candidate: np.ndarray
-    strangers: int
-
-
-def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
-    """Return the decisions made since ``trial`` began, with the arm of each.
-
-    The arm follows from the subject and the trial's salt. A subject for whom another version than
-    its arm's decided (an old server, say) is left out whole: several versions in one record
-    measure neither (failure mode F13).
-    """
-    decisions, names = snapshot.decisions, snapshot.names
-    fresh = np.flatnonzero(decisions.seq > trial.watermark)
-    subjects = np.unique(decisions.subject[fresh])
-    arm = np.zeros(len(names.subjects), dtype=bool)
-    arm[subjects] = [assigned(trial, names.subjects[int(code)]) for code in subjects]
-    policies = np.array(list(names.policies), dtype=object)[decisions.policy[fresh]]
-    expected = np.where(arm[decisions.subject[fresh]], trial.candidate, trial.baseline)
-    strange = policies != expected
-    foreign = np.unique(decisions.subject[fresh][strange])
-    kept = fresh[~np.isin(decisions.subject[fresh], foreign)]
-    return TrialRows(kept, arm[decisions.subject[kept]], int(strange.sum()))
-
-
 def assignment_evidence(
-    trial: Trial, snapshot: Snapshot, earned: Earned, gate: Gate, *, now: float
+    trial: Trial,
+    snapshot: Snapshot,
+    earned: Earned,
+    gate: Gate,
+    *,
+    now: float,
+    first_held: Mapping[str, float] | None = None,
 ) -> Evidence:
     """Return the evidence of a randomised trial: one D per subject, in the order of maturity."""
-    found = trial_rows(trial, snapshot)
-    decisions = snapshot.decisions
-    one = per_subject(
-        decisions.subject[found.rows],
-        earned.decisions[found.rows],
-        decisions.made_at[found.rows],
-        window=gate.window,
-        maturity=gate.maturity,
-        now=now,
-    )
-    arm = np.zeros(len(snapshot.names.subjects), dtype=bool)
-    arm[decisions.subject[found.rows]] = found.candidate
-    return assignment(one.rewards, arm[one.subjects], trial.share, margin=gate.margin)
+    found = trial_subjects(trial, snapshot, earned, gate, now=now, first_held=first_held)
+    return assignment(found.rewards, found.candidate, found.share, margin=gate.margin)
 
 
 def judge_trial(
-    trial: Trial, snapshot: Snapshot, earned: Earned, gate: Gate, *, now: float
+    trial: Trial,
+    snapshot: Snapshot,
+    earned: Earned,
+    gate: Gate,
+    *,
+    now: float,
+    first_held: Mapping[str, float] | None = None,
 ) -> Verdict:
-    """Judge the candidate of ``trial`` on everything that has matured by ``now``."""
-    evidence = assignment_evidence(trial, snapshot, earned, gate, now=now)
+    """Judge the candidate of ``trial`` on everything that has matured by ``now``.
+
+    Args:
+        trial: in whatever stage.
+        snapshot: what happened.
+        earned: what its decisions earned.
+        gate: what a promotion needs.
+        now: seconds since the epoch.
+        first_held: when a decision of a subject was first held in the trial, by pseudonym.
+    """
+    evidence = assignment_evidence(trial, snapshot, earned, gate, now=now, first_held=first_held)
     return judge(evidence, alpha=gate.alpha, k=trial.k)
 
 

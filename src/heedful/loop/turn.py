@@ -23,7 +23,14 @@ from heedful.reward import RewardError, said
 from heedful.store.registry import Version
 
 Action = Literal[
-    "first version", "trial begun", "promoted", "refused", "waiting", "approval", "nothing new"
+    "first version",
+    "trial begun",
+    "raised",
+    "promoted",
+    "refused",
+    "waiting",
+    "approval",
+    "nothing new",
 ]
 
 logger = logging.getLogger("heedful.loop")

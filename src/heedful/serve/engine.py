@@ -98,7 +98,7 @@ class Engine:
         now = self._clock()
         asked = [item for item in part if isinstance(item, Asked)]
         fresh, repeated = self._answers.sort(asked)
-        self._load(fresh, [item for item in part if isinstance(item, Ended)])
+        self._load(fresh, [item for item in part if isinstance(item, Ended)], now)
         self._draw.decide(fresh, now)
         for item in part:
             if isinstance(item, Told):
@@ -110,11 +110,11 @@ class Engine:
             item.result = self._answers.repeat(item, first)
         self._count(part)
 
-    def _load(self, asked: Sequence[Asked], ended: Sequence[Ended]) -> None:
+    def _load(self, asked: Sequence[Asked], ended: Sequence[Ended], now: float) -> None:
         """Bring the subjects of decisions and ends into memory, as their policies want them."""
         wanted: dict[str, Served] = {}
         for subject in {item.subject for item in asked} | {item.subject for item in ended}:
-            served = self._policies.of(subject)
+            served = self._policies.of(subject, now)
             if served is not None:
                 wanted[subject] = served
         for item in asked:

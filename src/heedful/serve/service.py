@@ -123,7 +123,7 @@ class Service:
         self._sessions = Sessions(log, domain, limit=self._limits.subjects)
         draw = Draw(
             domain,
-            Rulebook(domain, log),
+            Rulebook(domain, log, lambda: self._policies.blocked),
             self._sessions,
             options,
             key=key,
