@@ -136,8 +136,8 @@ def test_processes_promote_and_roll_back_at_once(tmp_path: Path, rounds: int) ->
         assert {v.name: v.state for v in registry.versions()} == replayed(audit).states
 
 
-# At every step: a process of its own for each statement of SQL that a change consists of, killed just
-# before that statement, the commit among them.
+# At every step: a process of its own for each statement of SQL that a change consists of, killed
+# just before that statement, the commit among them.
 
 STEPS = (
     PRELUDE

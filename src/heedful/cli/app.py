@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from heedful import __version__
-from heedful.cli import importing, judging, learning, recommending, serving, showing
+from heedful.cli import (
+    importing,
+    judging,
+    learning,
+    operating,
+    recommending,
+    serving,
+    showing,
+)
 
 HELP = """\
 Policies that learn from the people they serve.
@@ -60,6 +68,12 @@ def command() -> typer.Typer:
     app.command("evaluate")(judging.evaluate)
     app.command("promote")(judging.promote)
     app.command("rollback")(judging.rollback)
+    app.command("canary")(operating.canary)
+    app.command("stop")(operating.stop)
+    app.command("block")(operating.block)
+    app.command("unblock")(operating.unblock)
+    app.command("review")(operating.review)
+    app.command("audit")(operating.audit)
     app.command("serve")(serving.serve)
     app.command("run")(learning.run)
     app.command("recommend")(recommending.recommend)

@@ -319,7 +319,7 @@ class Gate(Section):
         if isinstance(data, dict) and "share" in data:
             stages = f"[{toml(data['share'])}]"
             raise ValueError(
-                f"share is called shares now, one for each stage of a trial: write shares = {stages}"
+                f"share is now shares, one for each stage of a trial: write shares = {stages}"
             )
         return data
 

@@ -116,6 +116,7 @@ class SlotColumns:
         after: the event whose value follows the slot when the next slot is not its continuation.
         linked: the next slot continues this one's episode.
         feedback: [U, C] scaled answers, NaN where unknown.
+        reviewed: shown because a person let it through: neither a policy's doing nor the subject's.
     """
 
     stream: Ints
@@ -133,6 +134,7 @@ class SlotColumns:
     after: Ints
     linked: npt.NDArray[np.bool_]
     feedback: npt.NDArray[np.float32]
+    reviewed: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def assignment(
     p = np.broadcast_to(np.asarray(share, dtype=np.float64), r.shape)
     if not (np.shape(share) in ((), r.shape) and ((p > 0) & (p < 1)).all()):
         raise ValueError(
-            f"share: expected a probability between 0 and 1, or {r.shape} of them, got {share}"
+            f"share: expected a probability between 0 and 1, or {r.shape} of them, got {share!r}"
         )
     _check_margin(margin)
     differences, lowest = assignment_differences(r, given, p, margin, baseline=baseline)

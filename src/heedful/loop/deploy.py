@@ -17,8 +17,8 @@ from heedful.store.registry.card import Json
 Ruling = Literal["promote", "refuse", "raise", "wait"]
 
 NOTICE = 5.0
-"""Seconds between the decision to raise a share and the moment from which it holds. A service looks at
-the registry at every turn, so all know before; who decided for whom then follows from the time."""
+"""Seconds between the decision to raise a share and the moment from which it holds. A service looks
+at the registry at every turn, so all know before; who decided for whom follows from the time."""
 
 
 class GateRefusedError(RuntimeError):
@@ -69,7 +69,7 @@ def ruling(look: Look, gate: Gate) -> Ruling:
     """Return what a look at a trial means for its candidate.
 
     A rollback does not wait. Promotion rests on the evidence alone, whose error is bounded however
-    often one looks, and comes at the end of the last stage: no stage is skipped, each shows that the
+    often one looks, and comes at the end of the last stage: none is skipped, as each shows that the
     candidate bears its share. Refusal needs no such bound, it only ends the trial: a candidate is
     refused when its interval lies below the live policy's, or when it has had
     ``gate.maximum_subjects`` and has not convinced.

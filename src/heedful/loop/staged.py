@@ -1,9 +1,9 @@
 """Who counts in a trial whose share rises, and with which share.
 
 A subject belongs to the stage in which its window opened, and counts with that stage's share. Whose
-window was still open when the share rose is left out whole, in both arms alike: whoever changed from
-the live version to the candidate would be in neither, and to leave out those alone would pick the arm.
-That depends on times only, which were known before the arm was drawn; docs/decisions/0013 says why
+window was still open when the share rose is left out whole, in both arms alike: whoever changed
+from the live version to the candidate would be in neither, and to leave out those alone would pick
+the arm. That depends on times only, which are known without the arm; docs/decisions/0013 says why
 the bet stays fair. The same holds for subjects whose first decision was held for a person.
 """
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from heedful.config import Gate
 from heedful.evaluate import per_subject
+from heedful.record import is_reviewed
 from heedful.reward import Earned
 from heedful.store.registry import Trial, uniform
-from heedful.store.registry.held import PREFIX
 from heedful.store.snapshot import Snapshot
 
 
@@ -53,7 +53,7 @@ def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
     decisions, names = snapshot.decisions, snapshot.names
     fresh = np.flatnonzero(decisions.seq > trial.watermark)
     policies = np.array(list(names.policies), dtype=object)
-    reviewed = np.array([name.startswith(PREFIX) for name in names.policies], dtype=bool)
+    reviewed = np.array([is_reviewed(name) for name in names.policies], dtype=bool)
     fresh = fresh[~reviewed[decisions.policy[fresh]]]
     subjects = decisions.subject[fresh]
     drawn = np.full(len(names.subjects), np.nan)

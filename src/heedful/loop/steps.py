@@ -232,7 +232,8 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
     config = bench.config
     earned = bench.learned(snapshot, reward)
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma, earned=earned)
-    streams = weighted(streams, split_of(config.pretrain, streams, snapshot).train)
+    trained = split_of(config.pretrain, streams, snapshot).train & ~streams.slots.reviewed
+    streams = weighted(streams, trained)
     ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
     counts = start.describe(
         [policy, loaded.policy], loaded.vocabulary, snapshot, np.unique(streams.slots.unit[ours])

@@ -136,10 +136,10 @@ class Policies:
         As long as a stage of a trial lasts, a subject always gets the same of the two versions; in
         a later one the candidate may take over from the live version, and never the reverse.
         """
-        on_trial = self.trial is not None and self.candidate is not None
-        if on_trial and assigned(self.trial, subject, now):
-            return self.candidate
-        return self.live
+        trial, candidate = self.trial, self.candidate
+        if trial is None or candidate is None or not assigned(trial, subject, now):
+            return self.live
+        return candidate
 
     def _get(self, version: str) -> Served | None:
         if version in self._loaded:

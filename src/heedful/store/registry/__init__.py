@@ -15,7 +15,7 @@ from heedful.store.registry.errors import (
     RegistryBusyError,
     RegistryError,
 )
-from heedful.store.registry.held import Held, name_when_shown
+from heedful.store.registry.held import Held
 from heedful.store.registry.provenance import current_code, current_environment
 from heedful.store.registry.registry import Registry
 from heedful.store.registry.replayed import Standing, replayed
@@ -47,7 +47,6 @@ __all__ = [
     "current_code",
     "current_environment",
     "digest_of",
-    "name_when_shown",
     "replayed",
     "uniform",
 ]

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from heedful.record import UNKNOWN, ChoiceSet, Decision
 from heedful.store.registry.audit import Reason, record
+from heedful.store.registry.card import Json
 from heedful.store.registry.errors import RegistryError
-from heedful.store.registry.version import name_of, number_of
+from heedful.store.registry.version import number_of
 
 Said = Literal["approved", "rejected"]
 
-PREFIX = "held:"
 COLUMNS = "SELECT body, answer, answered_at FROM held"
 
 
@@ -73,6 +73,12 @@ def waiting(connection: Connection) -> list[Held]:
     return [_held(row) for row in connection.execute(query)]
 
 
+def count(connection: Connection) -> int:
+    """Return how many decisions were ever held."""
+    number: int = connection.execute("SELECT count(*) FROM held").fetchone()[0]
+    return number
+
+
 def first_held(connection: Connection, since: float) -> dict[str, float]:
     """Return when the first decision of each subject was held from ``since`` on, whatever came."""
     query = "SELECT subject, min(drawn_at) FROM held WHERE drawn_at >= ? GROUP BY subject"
@@ -93,22 +99,14 @@ def answer(connection: Connection, name: str, said: Said, at: float, reason: Rea
     query = "UPDATE held SET answer = ?, answered_at = ? WHERE id = ?"
     connection.execute(query, (said, at, name))
     decision = held.decision
-    about = {"decision": name, "units": list(decision.units), "drawn_at": decision.made_at}
+    about: dict[str, Json] = {
+        "decision": name,
+        "units": list(decision.units),
+        "drawn_at": decision.made_at,
+    }
     reason = Reason(by=reason.by, why=reason.why, evidence={**reason.evidence, **about})
     record(connection, said, number_of(decision.policy), reason)
     return Held(decision=decision, choices=held.choices, answer=said, answered_at=at)
-
-
-def name_when_shown(version: str) -> str:
-    """Return who made a decision that a person let through, as the log names it.
-
-    A version alone would have shown it with the logged probability. With a person in between nobody
-    knows that, so it is nobody's evidence, and must not be taken for the version's.
-
-    >>> name_when_shown("0007")
-    'held:0007'
-    """
-    return f"{PREFIX}{name_of(number_of(version))}"
 
 
 def _held(row: Any) -> Held:

@@ -290,6 +290,10 @@ class Registry:
         """Return a decision that is held, or was; ``None`` where there is none of this id."""
         return self._database.read(partial(held.find, name=decision))
 
+    def n_held(self) -> int:
+        """Return how many decisions were ever held."""
+        return self._database.read(held.count)
+
     def waiting(self) -> list[Held]:
         """Return the decisions that wait for a person, oldest first."""
         return self._database.read(held.waiting)

@@ -53,8 +53,8 @@ class Standing:
         if self.stage != other.stage:
             found.append(f"the trial's stage is {other.stage}, and by the audit {self.stage}")
         for unit in sorted(self.blocked ^ other.blocked):
-            word = "blocked" if unit in self.blocked else "not blocked"
-            found.append(f"unit {unit!r} is {word} by the audit alone")
+            there, said = ("", "not ") if unit in other.blocked else ("not ", "")
+            found.append(f"unit {unit!r} is {there}blocked, and by the audit it is {said}blocked")
         return found
 
 

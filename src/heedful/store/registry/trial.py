@@ -1,7 +1,7 @@
 """A trial: for a share of the subjects the candidate decides, for the others the live version.
 
-The share rises in stages. Whoever the candidate decides for in one stage, it decides for in all later
-ones.
+The share rises in stages. Whoever the candidate decides for in one stage, it decides for in all
+later ones.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from sqlite3 import Connection
 from typing import Any, Literal
 
@@ -110,7 +111,7 @@ def uniform(salt: str, subject: str) -> float:
 
 
 def assigned(trial: Trial, subject: str, at: float = math.inf) -> bool:
-    """Return whether the candidate decides for ``subject`` at a moment, by default in the last stage.
+    """Return whether the candidate decides for ``subject`` at a moment; by default, in the end.
 
     It does where :func:`uniform` of the trial's salt and the subject is below the share that holds
     then. So it is sticky, needs no memory, and server and judge agree; and as shares rise, nobody
@@ -145,7 +146,7 @@ def check_bounds(shares: Sequence[float], salt: str, watermark: int, alpha: floa
     stages = list(shares)
     if not stages or not all(0 < share < 1 for share in stages):
         raise RegistryError(f"shares are {stages}; each lies inside (0, 1), so that both are seen")
-    if any(later <= earlier for earlier, later in zip(stages, stages[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(stages)):
         raise RegistryError(f"shares are {stages}; each is above the one before")
     if not 0 < alpha < 1:
         raise RegistryError(f"alpha is {alpha}; it lies inside (0, 1)")
