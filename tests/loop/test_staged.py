@@ -214,3 +214,52 @@ def test_who_comes_again_after_a_raise_may_change_to_the_candidate_and_never_bac
     _, _, found = subjects_of(shop)
     assert len(found.codes) == 60, "what they did later does not take their first window back"
     assert found.candidate.sum() == sum(version == "0002" for version in before.values())
+
+
+def test_held_decisions_are_no_evidence_in_either_arm(tmp_path: Path) -> None:
+    from heedful.serve import DecisionAnswer, DecisionRequest, HeldAnswer
+
+    Workspace.create(tmp_path / "shop").close()
+    shop = Shop(tmp_path / "shop", {"serve.hold": 0.3})
+    shop.workspace.import_file(write_ratings(tmp_path / "ratings.csv"))
+    turn(shop.workspace.bench())
+    shop.workspace.begin_trial(shop.workspace.popularity())
+    names = [f"ann-{number}" for number in range(80)]
+    with shop.workspace.serving(seed=1) as service:
+        first = service.decide([DecisionRequest(user=name) for name in names])
+        shop.now += 1
+        held = [answer.id for answer in first if isinstance(answer, HeldAnswer)]
+        for name in held:  # a person lets all of the candidate's through, and none of the others
+            version = shop.workspace.registry.held(name).decision.policy
+            shop.workspace.review(name, approve=version == "0002", by="ada", why="a test")
+        service.fetch(held)
+        shop.now += 1
+        second = service.decide([DecisionRequest(user=name) for name in names])
+    shop.now += 20
+    trial, registry = shop.workspace.registry.trial(), shop.workspace.registry
+    bench = shop.workspace.bench()
+    snapshot = bench.log.snapshot()
+    found = trial_subjects(
+        trial,
+        snapshot,
+        bench.earned(snapshot),
+        bench.config.gate,
+        now=bench.clock(),
+        first_held=registry.first_held(trial.begun_at),
+    )
+    at_first = [isinstance(answer, DecisionAnswer) for answer in first]
+    later = [isinstance(answer, DecisionAnswer) for answer in second]
+    assert len(found.codes) == sum(at_first), "whoever was held at first is left out, shown or not"
+    assert found.held == sum(
+        seen and not before for seen, before in zip(later, at_first, strict=True)
+    )
+    assert found.straddling == 0
+    assert 10 < len(held) < 40
+    assert deploy.look_at(bench, trial).verdict.rows == len(found.codes)
+    with_probability = ~np.isnan(snapshot.decisions.logps)
+    names_of = np.array(list(snapshot.names.policies))
+    shown = names_of[snapshot.decisions.policy[snapshot.decisions.of_unit]]
+    assert "held:0002" in shown
+    assert not with_probability[shown == "held:0002"].any()
+    assert with_probability[shown == "0002"].all()
+    shop.close()

@@ -39,7 +39,7 @@ def test_what_only_a_blocked_unit_could_do_is_refused(workspace):
     with workspace.serve() as service:
         with pytest.raises(ServiceError, match="requires 1 of its units, and 0 can be chosen"):
             units_of(service, 1, choices={"require": [{"least": 1, "units": ["item-3"]}]})
-        with pytest.raises(ServiceError, match="nothing to choose|no unit is left"):
+        with pytest.raises(ServiceError, match="nothing to choose"):
             units_of(service, 1, choices={"allowed": ["item-3"]})
     assert workspace.log.counts().decisions == 0
 

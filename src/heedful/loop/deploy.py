@@ -204,7 +204,10 @@ def force(bench: Bench, name: str, *, by: str, why: str) -> Version:
         RegistryError: it is live already or refused, or nobody or no reason is named.
     """
     registry, evidence = bench.registry, {"forced": True}
-    trial = registry.trial()
+    trial, state = registry.trial(), registry.version(name).state
+    if state in ("live", "refused"):  # before a trial is stopped for it
+        raise RegistryError(f"policy version {name} is {state}")
+    registry.verify(name)
     if trial is not None and trial.candidate == name:
         return registry.end_trial("promoted", by=by, why=why, evidence=evidence)
     if trial is not None:
