@@ -74,7 +74,7 @@ def _registry(folder: Path) -> Iterator[Check]:
                 yield Check(
                     "registry",
                     True,
-                    f"{versions} versions match their files, and the audit their states; {deciding}",
+                    f"{versions} versions match their files and the audit; {deciding}",
                 )
     except StoreError as error:
         yield Check("registry", False, str(error))

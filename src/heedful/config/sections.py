@@ -329,6 +329,11 @@ class Gate(Section):
             raise ValueError("shares needs at least one stage, and each above the one before")
         if self.minimum_subjects > self.maximum_subjects:
             raise ValueError("minimum_subjects must not be above maximum_subjects")
+        if self.minimum_subjects * len(self.shares) > self.maximum_subjects:
+            raise ValueError(
+                f"maximum_subjects leaves no room for minimum_subjects in each of the "
+                f"{len(self.shares)} stages of shares: raise it, or take fewer stages"
+            )
         return self
 
 

@@ -228,7 +228,8 @@ class Registry:
             self.verify(name_of(target))
         with self._database.transaction() as connection:
             ledger.require(connection, number, "candidate", "canary", "live", "retired")
-            live = ledger.find(connection, number).state == "live"
+            was = ledger.find(connection, number).state
+            live = was == "live"
             if live != (target is not None):
                 raise RegistryBusyError("another process promoted or rolled back just now")
             under_way = trial.current(connection)
@@ -238,6 +239,7 @@ class Registry:
                 if ledger.last_two(connection) != (target, number):
                     raise RegistryBusyError("another process promoted or rolled back just now")
                 ledger.step_back(connection, target, reason)
+            reason = Reason(by=by, why=why, evidence={**reason.evidence, "was": was})
             ledger.stop(connection, number, reason)
             return ledger.find(connection, number)
 
