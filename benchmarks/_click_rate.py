@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -40,7 +41,7 @@ LIKED = 4.0
 LAST = 5
 """The last so many films of every stranger are the test units."""
 SLATE, SESSION = 5, 10
-PANEL, PANEL_RATINGS = 20, 40
+PANEL, PANEL_RATINGS, PANEL_FILE = 20, 40, "panel.csv"
 """So many people, of at most so many ratings, are the few whose labels are trusted."""
 ARRIVALS = 64
 """Readers side by side."""
@@ -293,7 +294,7 @@ class Study:
 
     def invite_panel(self) -> None:
         """Import what the few trusted people said."""
-        converted = self.folder / "panel.csv"
+        converted = self.folder / PANEL_FILE
         convert(self._rows, self.people.panel, converted)
         self.workspace.import_file(converted)
 
@@ -484,6 +485,9 @@ def studied(
         JSON: measures by policy, every look of the halvings, and CPU seconds by step.
     """
     torch.set_num_threads(1)
+    if (folder / PANEL_FILE).exists():  # killed after the panel came: nothing before may know of it
+        shutil.rmtree(folder)
+        folder.mkdir()
     study, looks, seconds = Study(folder, files, seed, effort), dict[str, Any](), dict[str, float]()
 
     def chosen(step: str, budget: int, tried: Any) -> Version:

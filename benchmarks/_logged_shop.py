@@ -24,7 +24,7 @@ from heedful.contract import Streams
 from heedful.domains.recommendation.shop import ShopParameters
 from heedful.loop.collect import Collector
 from heedful.loop.form import network_of
-from heedful.loop.lessons import split_of, weighted
+from heedful.loop.lessons import split_of, to_reinforce
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run
 from heedful.policy import Floor, Loaded, Policy, clone, load
@@ -74,7 +74,7 @@ class LoggedShop:
         """Return the streams to learn from, with rewards; what is held out weighs nothing."""
         bench, snapshot = self.workspace.bench(), self.snapshot(people)
         streams = bench.encode(snapshot, self.pretrained.vocabulary)
-        return weighted(streams, split_of(bench.config.pretrain, streams, snapshot).train)
+        return to_reinforce(streams, split_of(bench.config.pretrain, streams, snapshot).train)
 
     def reinforced(
         self, start: Policy, people: int, *, steps: int = STEPS, next_unit: float = 0.0

@@ -43,7 +43,7 @@ def trained(name: str, ratings: Path, settings: Mapping[str, object]) -> dict[st
 
 def _train(folder: Path, ratings: Path, settings: Mapping[str, object]) -> dict[str, Any]:
     """Return the ranks and ratings of the test units by policy, and what training cost."""
-    began = time.process_time()
+    began, fresh = time.process_time(), not any(folder.iterdir())
     workspace = opened(folder, ratings, settings)
     with workspace:
         imported = time.process_time()
@@ -62,10 +62,16 @@ def _train(folder: Path, ratings: Path, settings: Mapping[str, object]) -> dict[
     return {
         "ranks": {name: of_one.tolist() for name, of_one in ranks.items()},
         "ratings": ratings_of(found).tolist(),
-        "cpu_seconds": seconds,
+        "cpu_seconds": seconds if fresh else None,  # of one that was killed a part is missing
         "import_seconds": imported - began,
         "metrics": metrics,
     }
+
+
+def seconds_of(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return the mean CPU seconds of trainings that were not interrupted."""
+    known = [one["cpu_seconds"] for one in found if one["cpu_seconds"] is not None]
+    return f"{np.mean(known):,.0f}" if known else "-"
 
 
 def parts(policy: Policy) -> dict[str, Policy]:

@@ -1,28 +1,32 @@
-"""The gate's errors and power on simulated trials, beside the figures it was designed to.
-
-The simulations are the tests' too: many trials side by side, through the same functions that judge
-a real one.
-"""
+"""The gate's errors and power on simulated trials, beside the figures it was designed to."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import Table
-from heedful.evaluate import ASSIGNMENT_FRACTIONS, OFF_POLICY_FRACTIONS, log_evidence
-from heedful.evaluate.evidence import assignment_differences, off_policy_differences
+from benchmarks._gate_trials import (
+    ALPHA,
+    CANDIDATE,
+    FAULTS,
+    ROLLBACK_ALPHA,
+    assignment_trials,
+    canaries,
+    faults,
+    guardrail_trials,
+    loops,
+    off_policy_trials,
+    worth_of_the_log,
+)
+from heedful.evaluate import Betting
 
-FloatArray = NDArray[np.float64]
-Pairs = tuple[FloatArray, FloatArray]
+RULES: tuple[Betting, ...] = ("mixture", "agrapa")
 
-ALPHA = 0.05
-CANDIDATE = 1  # the arm that the candidate of the bandit always plays
-_AT_ONCE = 400_000  # rows simulated together: twelve stakes on each are 38 MB
-
+UNEQUAL = {  # every arm pays something else, yet arm 1 pays what the log's mixture of arms pays
+    0.5: [0.15, 0.12, 0.02, 0.06, 0.10],
+    0.2: [0.13, 0.12, 0.02, 0.05, 0.08],
+}
 ASSIGNMENT_DESIGN = {  # (base, gain): without a baseline, with one
     (0.1, 0.0): ("1.0 %", "1.0 %"),
     (0.1, 0.02): ("72 %, 2,678", "90 %, 1,888"),
@@ -41,112 +45,18 @@ OFF_POLICY_DESIGN = {  # (exploration, gain)
 }
 
 
-def logged_bandit(
-    runs: int, rows: int, exploration: float, values: Sequence[float], rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Play arm 0, and with probability ``exploration`` any arm; the candidate plays arm 1 only.
-
-    Returns:
-        The candidate's importance weights and the rewards (0 or 1), both [runs, rows]; the largest
-        possible weight is len(values) / exploration.
-    """
-    arms = len(values)
-    explored = rng.random((runs, rows)) < exploration
-    arm = np.where(explored, rng.integers(arms, size=(runs, rows)), 0)
-    rewards = (rng.random((runs, rows)) < np.asarray(values)[arm]).astype(np.float64)
-    return np.where(arm == CANDIDATE, arms / exploration, 0.0), rewards
-
-
-def off_policy_pairs(weights: FloatArray, rewards: FloatArray, w_max: float) -> Pairs:
-    """D and lowest D where only the live policy acted, without a baseline."""
-    return off_policy_differences(weights, np.ones_like(weights), rewards, w_max)
-
-
-def clicking_subjects(
-    runs: int,
-    subjects: int,
-    decisions: int,
-    base: float,
-    gain: float,
-    share: float,
-    rng: np.random.Generator,
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Subjects whose click rates are Beta(5 base, 5 (1 - base)), plus the candidate's gain.
-
-    Returns:
-        Clicks [runs, subjects, decisions] and the arm, True for the candidate, [runs, subjects].
-    """
-    arm = rng.random((runs, subjects)) < share
-    rate = np.minimum(rng.beta(5 * base, 5 * (1 - base), arm.shape) + gain * arm, 1.0)
-    clicks = rng.random((runs, subjects, decisions)) < rate[..., None]
-    return clicks.astype(np.float64), arm
-
-
-def first_crossing(
-    pairs: Pairs, fractions: Sequence[float], alpha: float = ALPHA
-) -> NDArray[np.int64]:
-    """Look after every row: the first row (from 1) at which each run promotes, 0 for never."""
-    over = log_evidence(*pairs, fractions) >= math.log(1 / alpha)
-    return np.where(over.any(axis=-1), over.argmax(axis=-1) + 1, 0)
-
-
-def in_batches(
-    runs: int, rows: int, simulate: Callable[[int], NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    """Call ``simulate(how many runs)`` until all runs are done, in bounded memory."""
-    at_once = max(1, _AT_ONCE // rows)
-    sizes = (min(at_once, runs - done) for done in range(0, runs, at_once))
-    return np.concatenate([simulate(size) for size in sizes])
-
-
-def off_policy_trials(
-    runs: int, rows: int, exploration: float, values: Sequence[float], seed: int
-) -> NDArray[np.int64]:
-    """First crossings of ``runs`` off-policy trials."""
-    rng = np.random.default_rng(seed)
-    w_max = len(values) / exploration
-
-    def simulate(size: int) -> NDArray[np.int64]:
-        weights, rewards = logged_bandit(size, rows, exploration, values, rng)
-        return first_crossing(off_policy_pairs(weights, rewards, w_max), OFF_POLICY_FRACTIONS)
-
-    return in_batches(runs, rows, simulate)
-
-
-def assignment_trials(
-    runs: int,
-    subjects: int,
-    decisions: int,
-    *,
-    base: float,
-    gain: float,
-    seed: int,
-    share: float = 0.5,
-    baseline: bool = True,
-    per_decision: bool = False,
-) -> NDArray[np.int64]:
-    """First crossings of ``runs`` trials by random assignment.
-
-    ``per_decision`` makes the mistake that the gate avoids: one D per decision, visit by visit.
-    """
-    rng = np.random.default_rng(seed)
-
-    def simulate(size: int) -> NDArray[np.int64]:
-        clicks, arm = clicking_subjects(size, subjects, decisions, base, gain, share, rng)
-        rewards = clicks.mean(axis=-1)
-        if per_decision:
-            rewards = np.swapaxes(clicks, 1, 2).reshape(size, -1)
-            arm = np.tile(arm, decisions)
-        pairs = assignment_differences(rewards, arm, share, baseline=baseline)
-        return first_crossing(pairs, ASSIGNMENT_FRACTIONS)
-
-    return in_batches(runs, subjects * decisions, simulate)
-
-
 def run(*, quick: bool = False) -> list[Table]:
-    """Measure both tables; ``quick`` takes a tenth of the runs."""
+    """Measure all tables; ``quick`` takes a tenth of the runs."""
     scale = 10 if quick else 1
-    return [_assignment_table(1000 // scale), _off_policy_table(400 // scale)]
+    return [
+        _assignment_table(1000 // scale),
+        _off_policy_table(400 // scale),
+        _equals_table(2000 // scale),
+        _loop_table(2000 // scale),
+        _fault_table(2000 // scale),
+        _canary_table(1000 // scale),
+        _guardrail_table(1000 // scale),
+    ]
 
 
 def _assignment_table(runs: int) -> Table:
@@ -184,6 +94,119 @@ def _off_policy_table(runs: int) -> Table:
         f"Five arms that pay .10, the candidate's pays the gain more; alpha {ALPHA}, looked at "
         f"after every one of up to 20,000 decisions, {runs:,} runs.",
     )
+
+
+def _equals_table(runs: int) -> Table:
+    rows = []
+    for exploration in (0.5, 0.2):
+        for name, values in (("equal", [0.1] * 5), ("unequal", UNEQUAL[exploration])):
+            assert abs(worth_of_the_log(values, exploration) - values[CANDIDATE]) < 1e-12
+            crossed = [
+                off_policy_trials(runs, 20_000, exploration, values, 3, rule) for rule in RULES
+            ]
+            source = f"logged probabilities, {name} arms, largest weight {5 / exploration:.0f}"
+            rows.append((source, *map(_share, crossed)))
+    for base, share in ((0.1, 0.5), (0.3, 0.5), (0.3, 0.1)):
+        crossed = [
+            assignment_trials(
+                runs, 2000, 10, base=base, gain=0.0, share=share, seed=4, betting=rule
+            )
+            for rule in RULES
+        ]
+        source = f"random assignment, click rate {base}, share {share}"
+        rows.append((source, *map(_share, crossed)))
+    return Table(
+        "Candidates worth the same as live: promoted",
+        ("evidence", "mixture", "aGRAPA"),
+        tuple(rows),
+        f"At most {ALPHA:.0%} may be. {runs:,} runs, looked at after every one of 20,000 decisions "
+        "or 2,000 subjects. Unequal arms: every arm pays something else, the candidate's what "
+        "the log earns on average.",
+    )
+
+
+def _loop_table(runs: int) -> Table:
+    cases = {
+        "fresh rows, the k-th candidate at alpha_k: the gate": {},
+        "fresh rows, every candidate at alpha": {"shared": False},
+        "the log it was learned from, at alpha_k": {"fresh": False},
+    }
+    rows = []
+    for name, options in cases.items():
+        fewer = runs if options.get("fresh", True) else runs // 10
+        wrong = [
+            loops(fewer, rounds=30, rows=1000, seed=5, betting=rule, **options) for rule in RULES
+        ]
+        rows.append((name, *(f"{one.mean():.1%}" for one in wrong)))
+    return Table(
+        "A loop of 30 rounds among equal arms: runs with any promotion",
+        ("judged on", "mixture", "aGRAPA"),
+        tuple(rows),
+        f"At most {ALPHA:.0%} may have one. Each round the candidate plays, for each of 50 sorts "
+        "of people, the best of five arms in the whole log so far, and is judged on 1,000 "
+        "decisions, looked at after every one; then these join the log. "
+        f"{runs:,} runs, in the last row {runs // 10:,}.",
+    )
+
+
+def _fault_table(runs: int) -> Table:
+    rows = []
+    for fault, (what, without) in FAULTS.items():
+        gate = [_share(faults(runs, fault, defended=True, seed=6, betting=b)) for b in RULES]
+        rows.append((what, *gate, _share(faults(runs, fault, defended=False, seed=6)), without))
+    return Table(
+        "What goes wrong between equal arms: promoted",
+        ("fault", "mixture", "aGRAPA", "mixture without the defence", "which is"),
+        tuple(rows),
+        f"At most {ALPHA:.0%} may be. {runs:,} runs of 2,000 subjects with ten decisions each, "
+        "click rate .3, share 1/2. The defences, in order: a subject is judged when its feedback "
+        "has had its time, in the order of decisions; the check of the join rate; the check of "
+        "missing feedback; an id counts once; arms are compared at the same time.",
+    )
+
+
+def _canary_table(runs: int) -> Table:
+    rows = []
+    for base, share in ((0.1, 0.5), (0.3, 0.5), (0.3, 0.1)):
+        for factor in (0.8, 1.0, 1.2):
+            cells = [f"{base}", f"{share}", f"{factor - 1:+.0%}"]
+            for rule in RULES:
+                both = canaries(
+                    runs, 4000, base=base, factor=factor, share=share, seed=7, betting=rule
+                )
+                cells += [_outcome(one) for one in both]
+            rows.append(tuple(cells))
+    heads = ["live's click rate", "share", "candidate"]
+    heads += [f"{what}, {rule}" for rule in RULES for what in ("goes live", "rolled back")]
+    return Table(
+        "A canary: share of runs, median subjects",
+        tuple(heads),
+        tuple(rows),
+        f"The first candidate of a workspace: it goes live at alpha_1 = 6/pi^2 of {ALPHA}, and is "
+        f"rolled back at {ROLLBACK_ALPHA}. Up to 4,000 subjects of both arms together with ten "
+        f"decisions each, looked at after every one; {runs:,} runs. The median is over all runs.",
+    )
+
+
+def _guardrail_table(runs: int) -> Table:
+    rows = []
+    for base in (0.01, 0.05):
+        for harm in (0.0, 0.01, 0.03):
+            both = guardrail_trials(
+                runs, 4000, base=base, harm=harm, margin=0.01, share=0.5, seed=8
+            )
+            rows.append((f"{base}", f"{harm:+}", *map(_outcome, both)))
+    return Table(
+        "A guardrail with a margin of .01: share of runs, median subjects",
+        ("live's rate", "candidate", "shown to be kept", "shown to be broken"),
+        tuple(rows),
+        f"Kept at alpha_1 of {ALPHA}, broken at {ROLLBACK_ALPHA}; at +.01, the edge of the margin, "
+        f"both are errors. Up to 4,000 subjects, share 1/2, ten decisions each; {runs:,} runs.",
+    )
+
+
+def _share(rows_at: NDArray[np.int64]) -> str:
+    return f"{(rows_at > 0).mean():.1%}"
 
 
 def _outcome(rows_at: NDArray[np.int64]) -> str:

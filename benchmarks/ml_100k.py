@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import Table, _recbole, _sasrec
 from benchmarks._data import real
 from benchmarks._kept import keep_in
-from benchmarks._movielens import COLUMNS, OWN, WITHOUT, opened, row, trained
+from benchmarks._movielens import COLUMNS, OWN, WITHOUT, opened, row, seconds_of, trained
 from heedful.contract import Streams
 from heedful.evaluate import ndcg
 from heedful.evaluate.held_out import Split, leave_one_out
@@ -63,7 +63,7 @@ def _held_out(
     prior = ndcg(np.array(baselines[PRIOR]), 10)
     rows = [row(name, [baselines[name]], prior, "-") for name in (POPULARITY, PRIOR)]
     for name, found in peers.items():
-        rows.append(row(name, [one["ranks"] for one in found], prior, _seconds(found)))
+        rows.append(row(name, [one["ranks"] for one in found], prior, seconds_of(found)))
     parts = {
         "member 1": "one transformer",
         "member 2": "one recurrent network",
@@ -72,9 +72,9 @@ def _held_out(
     }
     if apart:
         own = [one["ranks"][OWN] for one in apart]
-        rows.append(row("the default: recurrent, with the prior", own, prior, _seconds(apart)))
+        rows.append(row("the default: recurrent, with the prior", own, prior, seconds_of(apart)))
     for part, name in parts.items():
-        cost = _seconds(joint) if part == OWN else "-"
+        cost = seconds_of(joint) if part == OWN else "-"
         rows.append(row(name, [one["ranks"][part] for one in joint], prior, cost))
     note = (
         f"{len(prior):,} test units, seeds {list(seeds)}, of the peers 0. The gain over the "
@@ -82,10 +82,6 @@ def _held_out(
         "seconds are one thread's, of training with its validation (the peers': without), per seed."
     )
     return Table(f"Test units of ML-100K, {split}", COLUMNS, tuple(rows), note)
-
-
-def _seconds(found: list[dict[str, Any]]) -> str:
-    return f"{np.mean([one['cpu_seconds'] for one in found]):,.0f}"
 
 
 def _peer(ratings: Path, full: bool, seed: int, epochs: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import Table
 from benchmarks._data import real
-from benchmarks._movielens import COLUMNS, OWN, WITHOUT, row, trained
+from benchmarks._movielens import COLUMNS, OWN, WITHOUT, row, seconds_of, trained
 from heedful.evaluate import ndcg
 from heedful.loop.assess import POPULARITY, PRIOR
 
@@ -38,7 +38,7 @@ def run(quick: bool) -> list[Table]:
         {"pretrain.epochs": 1, "policy.width": 16, "policy.heads": 2} if quick else {}
     )
     found = trained(__name__, ratings, {**SETTINGS, **shorter})
-    ranks, seconds = found["ranks"], f"{found['cpu_seconds']:,.0f}"
+    ranks, seconds = found["ranks"], seconds_of([found])
     prior = ndcg(np.array(ranks[PRIOR]), 10)
     rows = [row(name, [ranks[name]], prior, "-") for name in (POPULARITY, PRIOR)]
     for part, name in NAMES.items():

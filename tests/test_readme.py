@@ -106,7 +106,7 @@ def test_the_tree_is_the_tree() -> None:
     real = {
         entry.name
         for entry in package.iterdir()
-        if entry.name not in ("__pycache__", "__init__.py", "py.typed")
+        if entry.name not in ("__pycache__", "__init__.py", "__main__.py", "py.typed")
     }
     assert inside == real
     outside = [line.split()[0] for line in lines if not line.startswith("  ")]

@@ -79,8 +79,15 @@ def test_an_option_the_domain_cannot_use_is_refused(
     Workspace.create(tmp_path).close()
     with pytest.raises(ConfigError) as refused:
         Workspace.open(tmp_path, {f"domain.{key}": value})
-    assert f"{tmp_path / FILE_NAME}: {said}" in str(refused.value)
+    assert f"flag domain.{key}: {said}" in str(refused.value)
     assert "pydantic" not in str(refused.value)
+
+
+def test_an_option_in_the_file_is_refused_there(tmp_path: Path) -> None:
+    Workspace.create(tmp_path, settings="[domain]\nslate = 3\n").close()
+    (tmp_path / FILE_NAME).write_text("[domain]\nslat = 3\n")
+    with pytest.raises(ConfigError, match=r"heedful\.toml: domain\.slat = 3: is unknown"):
+        Workspace.open(tmp_path)
 
 
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:

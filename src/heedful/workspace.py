@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +20,7 @@ from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.bench import Bench
+from heedful.loop.plan import TrialPlan, planned
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest
 from heedful.loop.reward import Fit, fit_reward
@@ -35,6 +36,7 @@ from heedful.store.registry import Held, Registry, Trial, Version
 
 if TYPE_CHECKING:
     from heedful.serve import Answer, Service
+    from heedful.serve.listing import Written
     from heedful.serve.recommend import Recommender
 
 SECRET, LOG, RUNS, REWARDS = "secret.key", "log.db", "runs", "rewards"
@@ -289,6 +291,17 @@ class Workspace:
         name = candidate if isinstance(candidate, str) else candidate.name
         return deploy.begin_trial(self.bench(), name, by=by)
 
+    def plan(
+        self,
+        gain: float,
+        *,
+        base: float | None = None,
+        decisions: int = 10,
+        rows: Sequence[int] = (),
+    ) -> TrialPlan:
+        """Say how many subjects a gain needs before the gate sees it; see `heedful.loop.plan`."""
+        return planned(self.bench(), gain, base=base, decisions=decisions, rows=rows)
+
     def judge(self) -> Verdict | None:
         """Judge the open trial on everything that has matured; ``None`` where none is open."""
         trial = self.registry.trial()
@@ -415,7 +428,7 @@ class Workspace:
         k: int = 10,
         version: Version | str | None = None,
         choices: Mapping[str, object] | None = None,
-    ) -> int:
+    ) -> Written:
         """Write what a version would show everybody now to a file, .csv or .parquet.
 
         Args:
@@ -426,7 +439,7 @@ class Workspace:
             choices: as in :meth:`recommend`.
 
         Returns:
-            How many subjects were ranked.
+            For how many subjects, and who of them got nothing.
 
         Raises:
             ValueError: as in :meth:`recommend`, or the file's name says no format that is known.
@@ -567,8 +580,8 @@ def find_domain(config: Config, folder: Path) -> Domain:
     make = cast(Callable[[dict[str, Any], Path], Domain], entry.load())
     try:
         return make(dict(config.domain), folder)
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise config.located(error) from None
     except ValueError as error:
         raise ConfigError([Problem(source=source, key="domain", problem=str(error))]) from None
 

@@ -86,7 +86,7 @@ def test_a_quarantine_takes_the_bad_rows_and_the_good_ones_go_in(
 
 def test_a_file_of_unknown_format_or_none_at_all(empty: Path, ratings: Path) -> None:
     unknown = run("import", empty, ratings)
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 4
     assert "which column is the subject" in unknown.stderr
     absent = run("import", empty, ratings.parent / "none.csv", *NAMED)
     assert absent.exit_code == 1

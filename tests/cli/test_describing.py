@@ -44,7 +44,7 @@ def test_people_are_described_under_their_pseudonyms(shop: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["--as", "units"], 1, "it has id, price, tags, title"),
+        (["--as", "units"], 4, "it has id, price, tags, title"),
         (["--as", "units", "--numbers", "price"], 2, "--unit which column is the id"),
         (["--numbers", "price"], 2, "belong to --as"),
         (["--as", "units", "--unit", "id", "--numbers", "title"], 4, "is no number"),

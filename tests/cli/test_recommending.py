@@ -15,7 +15,16 @@ def recommend(shop: Path, *words: str | Path) -> dict:
 def test_what_a_version_would_show_somebody(shop: Path) -> None:
     before = watermark(shop)
     found = recommend(shop, "--subject", "user-0", "--k", "4")
-    assert set(found) == {"subject", "policy", "decisions", "cold", "units", "why", "against"}
+    assert set(found) == {
+        "subject",
+        "policy",
+        "decisions",
+        "cold",
+        "units",
+        "why",
+        "against",
+        "unknown",
+    }
     assert (found["subject"], found["policy"], found["decisions"]) == ("user-0", "0001", 10)
     assert [row["rank"] for row in found["units"]] == [1, 2, 3, 4]
     assert all(0 < row["probability"] <= 1 for row in found["units"])
@@ -53,7 +62,8 @@ def test_rules_hold(shop: Path) -> None:
 
 def test_a_list_for_everybody(shop: Path, tmp_path: Path) -> None:
     out = tmp_path / "lists.csv"
-    assert recommend(shop, "--all", "--out", out, "--k", "3") == {"out": str(out), "subjects": 40}
+    found = recommend(shop, "--all", "--out", out, "--k", "3")
+    assert found == {"out": str(out), "subjects": 40, "empty": 0, "why": "", "unknown": []}
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 120
@@ -62,6 +72,15 @@ def test_a_list_for_everybody(shop: Path, tmp_path: Path) -> None:
     one = recommend(shop, "--subject", "user-0", "--k", "3")["units"]
     assert [row["unit"] for row in rows[:3]] == [row["unit"] for row in one]
     assert float(rows[0]["probability"]) == pytest.approx(one[0]["probability"], rel=1e-4)
+
+
+def test_a_file_with_nothing_for_anybody_is_a_failure(shop: Path, tmp_path: Path) -> None:
+    words = ("--all", "--out", tmp_path / "x.csv", "--allowed", "never heard of")
+    done = run("recommend", shop, *words, *TRAIN)
+    assert done.exit_code == 1
+    assert "lists for 0 subjects" in done.stdout
+    assert "40 subjects have none: no unit is left to show" in done.stderr
+    assert "does not know never heard of" in done.stderr
 
 
 def test_a_list_for_those_in_a_file(shop: Path, tmp_path: Path) -> None:
@@ -84,7 +103,7 @@ def test_a_list_for_those_in_a_file(shop: Path, tmp_path: Path) -> None:
         (["--all", "--out", "x.csv", "--against", "0001"], 2, "--against belongs to"),
         (["--subject", "a", "--rules", "{"], 2, "is no JSON"),
         (["--subject", "a", "--rules", '{"limit": 1}'], 2, "write an object with cap"),
-        (["--subject", "a", "--rules", '{"cap": {"colour": 1}}'], 1, "no unit is described by it"),
+        (["--subject", "a", "--rules", '{"cap": {"colour": 1}}'], 1, "'colour' describes no unit"),
         (["--subject", "a", "--version", "0009"], 1, "0009"),
         (["--subject", ""], 1, "user: is empty"),
         (["--all", "--out", "x.txt"], 1, "ends in .csv or .parquet"),

@@ -68,8 +68,8 @@ def test_units_that_cannot_be_chosen_anyway_are_left_out() -> None:
         ({"diversity": [{"weight": -1, "units": ["a"]}]}, "diversity.0.weight: is -1"),
         ({"require": [{"least": "1", "units": ["a"]}]}, "require.0.least: is '1'"),
         ({"cap": [{"most": 1, "units": [7]}]}, "cap.0: must be text, not int"),
-        ({"cap": {"colour": 1}}, "cap.0.fact: no unit is described by it"),
-        ({"cap": {"year": 1}}, "cap.0.fact: is a number"),
+        ({"cap": {"colour": 1}}, "cap.0.fact: 'colour' describes no unit"),
+        ({"cap": {"year": 1}}, "cap.0.fact: 'year' is a number"),
         ({"cap": [{"most": 1, "fact": 3}]}, "cap.0.fact: is no text"),
         ({"require": [{"least": 1, "fact": "genres", "is": "Jazz"}]}, "require.0.is: is no categ"),
         ({"require": [{"least": 1, "fact": "genres", "is": ["War"]}]}, "require.0.is: is no categ"),
@@ -101,7 +101,7 @@ class Domain:
 def test_a_rulebook_follows_what_is_described(tmp_path) -> None:
     with Log.open(tmp_path / "log.db", write=True) as log:
         rulebook, asked = Rulebook(Domain(), log), {"cap": {"genres": 1}}
-        with pytest.raises(RecordError, match="no unit is described"):
+        with pytest.raises(RecordError, match="describes no unit"):
             rulebook.choices({}, asked)
         for unit in ("f1", "f2"):
             log.describe(

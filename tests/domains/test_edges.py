@@ -202,8 +202,8 @@ def test_serving_an_item_that_lacks_a_fact_is_in_no_group_of_it(shop, service):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"cap": {"colour": 1}}, "cap.0.fact: no unit is described by it"),
-        ({"cap": {"price": 1}}, "cap.0.fact: is a number"),
+        ({"cap": {"colour": 1}}, "cap.0.fact: 'colour' describes no unit"),
+        ({"cap": {"price": 1}}, "cap.0.fact: 'price' is a number"),
         (
             {"require": [{"least": 1, "fact": "genre", "is": "jazz"}]},
             "require.0.is: is no category",

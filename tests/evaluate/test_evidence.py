@@ -179,6 +179,46 @@ def test_a_log_without_support_is_noticed():
     assert "raise the exploration floor" in failed[0].sentence
 
 
+@given(
+    st.lists(st.tuples(unit, st.booleans()), min_size=1, max_size=30),
+    st.floats(0.05, 0.95),
+    st.floats(-0.5, 0.5),
+)
+def test_the_mirror_is_the_same_difference_with_its_own_bound(rows, share, margin):
+    rewards, arm = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    evidence = assignment(rewards, arm, share, margin=margin)
+    against, lowest = evidence.against
+    assert against == pytest.approx(-(evidence.differences + margin) - max(0, -margin), abs=1e-12)
+    EProcess(evidence.fractions).update(against, lowest)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 10), unit), min_size=1, max_size=30),
+    st.booleans(),
+)
+def test_the_mirror_of_logged_decisions_needs_the_largest_weight(rows, full_support):
+    weights, rewards = np.array(rows).T
+    evidence = bandit(weights, rewards, w_max=10.0, full_support=full_support)
+    against, lowest = evidence.against
+    assert against == pytest.approx(-evidence.differences, abs=1e-9)
+    EProcess(evidence.fractions).update(against, lowest)
+    if not full_support:
+        assert lowest == pytest.approx(-9.0)
+        assert bandit(weights, rewards).against is None
+
+
+def test_each_subject_may_have_a_share_of_its_own():
+    rewards, arm = np.array([1.0, 0.5, 0.0, 1.0]), np.array([True, False, True, False])
+    raised = assignment(rewards, arm, [0.1, 0.1, 0.5, 0.5])
+    for share, part in ((0.1, slice(2)), (0.5, slice(2, 4))):
+        alone = assignment(rewards, arm, share)
+        assert (raised.differences[part] == alone.differences[part]).all()
+        assert (raised.lowest[part] == alone.lowest[part]).all()
+        assert (raised.against[0][part] == alone.against[0][part]).all()
+    with pytest.raises(ValueError, match="share"):
+        assignment(rewards, arm, [0.1, 0.5])
+
+
 def test_halves_without_a_baseline_merge():
     rng = np.random.default_rng(0)
     rewards, arm = rng.random(100), rng.random(100) < 0.5

@@ -21,6 +21,9 @@ def test_each_failing_check_says_what_to_do_and_a_passing_one_only_what_is():
             "share of the subjects",
         ),
         (mean_check(np.ones(5)), mean_check(np.full(5, 0.9)), "Do this."),
+        (health.dropped(100, 99), health.dropped(100, 98), "begin a new trial"),
+        (health.late_feedback(5, 100), health.late_feedback(6, 100), "gate.maturity longer"),
+        (health.several_versions(5, 100), health.several_versions(6, 100), "restart those"),
     ]
     for good, bad, advice in pairs:
         assert good.passed
@@ -41,6 +44,17 @@ def test_no_rows_are_not_healthy():
     assert not health.zero_weights([]).passed
     assert not mean_check([]).passed
     assert duplicates([]).passed
+
+
+def test_nothing_made_or_said_is_no_fault():
+    for check in (
+        health.dropped(0, 0),
+        health.late_feedback(0, 0),
+        health.several_versions(0, 0),
+    ):
+        assert check.passed
+    with pytest.raises(ValueError, match="kept"):
+        health.dropped(3, 4)
 
 
 def test_an_impossible_join_rate_is_refused():

@@ -41,8 +41,12 @@ def test_a_worse_candidate_is_refused():
     verdict = judge(trial(-0.1))
     assert not verdict.promote
     assert verdict.crossed_at is None
-    assert verdict.words().startswith("Do not promote: keep the live policy.")
-    assert "looks worse" in verdict.words()
+    assert verdict.rollback
+    assert verdict.log_evidence_against > math.log(5)
+    words = verdict.words()
+    assert words.startswith("Do not promote, roll back: the candidate is worse than the live")
+    assert "and 5.0 rolls back (a candidate that is not worse gets this far in at most 20%" in words
+    assert words.endswith("End the trial: the live policy decides for everybody again.")
 
 
 def test_too_little_data_says_that_more_will_tell():
@@ -53,12 +57,21 @@ def test_too_little_data_says_that_more_will_tell():
 
 
 def test_the_decision_goes_by_the_maximum_up_to_now():
-    good, bad = rewards_and_arm(0.2, 400), rewards_and_arm(-0.4, 2000, seed=1)
+    good, bad = rewards_and_arm(0.2, 120), rewards_and_arm(-0.2, 30, seed=1)
     rewards, arm = (np.concatenate(parts) for parts in zip(good, bad, strict=True))
     verdict = judge(assignment(rewards, arm, 0.5))
     assert verdict.promote
-    assert verdict.crossed_at < 400
-    assert verdict.log_evidence_now < 0 < verdict.log_evidence
+    assert verdict.crossed_at <= 120
+    assert verdict.log_evidence_now < verdict.log_evidence
+
+
+def test_what_was_better_and_has_become_worse_is_rolled_back():
+    good, bad = rewards_and_arm(0.2, 400), rewards_and_arm(-0.4, 2000, seed=1)
+    rewards, arm = (np.concatenate(parts) for parts in zip(good, bad, strict=True))
+    verdict = judge(assignment(rewards, arm, 0.5))
+    assert verdict.crossed_at is not None
+    assert verdict.rollback
+    assert not verdict.promote
 
 
 def test_unhealthy_data_hold_a_promotion_back():

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from heedful.loop.lessons import chosen_by_people
+from heedful.loop.lessons import chosen_by_people, to_reinforce
 from heedful.loop.turn import chosen
 from heedful.workspace import Workspace
 
@@ -70,3 +71,16 @@ def test_a_turn_pre_trains_only_where_there_is_something_to_imitate(
     load(shop, {what: ROWS[what]})
     assert chosen(shop.bench()) == (what in IMITATED)
     assert bool(imitated(shop)) == (what in IMITATED)
+
+
+def test_the_joint_term_imitates_no_more_than_pre_training(shop: Workspace) -> None:
+    load(shop, ROWS)
+    bench = shop.bench()
+    snapshot = bench.log.snapshot()
+    streams = bench.encode(snapshot, bench.domain.vocabulary(snapshot))
+    everything = np.ones(len(streams.slots.unit), bool)
+    weight = to_reinforce(streams, everything).slots.weight
+    history = np.isnan(streams.slots.behaviour_logp)
+    assert (weight[~history] == 1).all()
+    assert (weight[history] == chosen_by_people(streams)[history]).all()
+    assert (weight[history] == 0).any()

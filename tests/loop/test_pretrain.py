@@ -119,6 +119,46 @@ def test_stopped_and_taken_up_again_the_bits_are_the_same(folder: Path, kind: st
     assert len(weights) == 1
 
 
+def test_what_stopped_by_patience_does_not_go_on_when_it_is_taken_up(folder: Path) -> None:
+    """Killed in the second member: the first one had its last epoch and is not trained further."""
+    changes = {
+        "policy.members": ["recurrent", "recurrent"],
+        "pretrain.epochs": 9,
+        "pretrain.patience": 1,
+        "pretrain.learning_rate": 0.02,
+    }
+    passes: list[int] = []
+
+    class Counts(Stops):
+        def update(self, done: int, total: int, text: str = "") -> None:
+            passes.append(done)
+            super().update(done, total, text)
+
+    with opened(folder, changes) as workspace:
+        workspace.reporter = lambda _title: Counts(after=0)
+        undisturbed = workspace.pretrain().name
+        whole, members = passes.copy(), [n for n in passes if n == 1]
+        assert len(members) == 2
+        assert len(whole) < 18  # patience ended at least one of them
+        end = len(whole) - whole[::-1].index(1) - 1  # passes of the first member
+        passes.clear()
+
+        class Second(Counts):
+            def update(self, done: int, total: int, text: str = "") -> None:
+                super().update(done, total, text)
+                if len(passes) == end + 1:
+                    raise KeyboardInterrupt
+
+        workspace.reporter = lambda _title: Second(after=0)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.pretrain()
+        workspace.reporter = lambda _title: Counts(after=0)
+        resumed = workspace.pretrain().name
+    assert passes == whole
+    files = [folder / "policies" / name / "model.safetensors" for name in (undisturbed, resumed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 @pytest.fixture
 def training(folder: Path, request: pytest.FixtureRequest) -> Iterator[Training]:
     changes: Mapping[str, object] = request.param

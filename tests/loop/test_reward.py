@@ -248,11 +248,15 @@ def test_labels_of_a_file_stand_in_for_pairs_in_the_log(folder: Path) -> None:
     assert reader.read(["a superb one"]).median.tolist() == [5.0]
 
 
-def test_held_out_rows_are_not_learned_from(folder: Path) -> None:
+def test_held_out_rows_are_not_learned_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of, masks = Pairs.of, []
+    monkeypatch.setattr(Pairs, "of", lambda log, mask: masks.append(mask) or of(log, mask))
     with at(folder, READ) as workspace:
+        workspace.reward()
         bench, snapshot = workspace.bench(), workspace.log.snapshot()
         train = train_units(bench, snapshot)
         owner = snapshot.decisions.subject[snapshot.decisions.of_unit]
+    assert (masks[0] == train).all()
     for subject in np.unique(owner)[:20]:
         assert (~train[owner == subject]).sum() == 2  # leave-one-out: test and validation
 

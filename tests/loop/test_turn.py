@@ -85,7 +85,9 @@ def test_a_worse_candidate_is_refused_and_the_next_spends_less(shop: Shop) -> No
     shop.visit(150, lambda version: 0.1 if version == "0002" else 0.9)
     done = turn(shop.workspace.bench())
     assert (done.action, done.policy) == ("refused", "0002")
-    assert "looks worse" in done.words
+    assert done.verdict is not None
+    assert done.verdict.rollback
+    assert done.words.startswith("Do not promote, roll back: the candidate is worse")
     assert (state(shop, "0001"), state(shop, "0002")) == ("live", "refused")
     assert turn(shop.workspace.bench()).policy == "0003"
     trial = shop.workspace.registry.trial()

@@ -77,7 +77,7 @@ def test_rules_about_groups_over_http(client, workspace):
     ("choices", "reason", "message"),
     [
         ({"cap": [{"most": -1, "units": ["item-1"]}]}, "invalid", "cap.0.most: is -1"),
-        ({"cap": {"colour": 1}}, "invalid", "cap.0.fact: no unit is described by it"),
+        ({"cap": {"colour": 1}}, "invalid", "cap.0.fact: 'colour' describes no unit"),
         ({"cap": 3}, "invalid", "choices.cap."),
         ({"require": [{"least": 9, "units": ["item-1"]}]}, "nothing_to_choose", "require.0: req"),
         ({"require": [{"least": 1, "units": ["new"]}]}, "nothing_to_choose", "require.0: requires"),

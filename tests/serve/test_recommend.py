@@ -98,6 +98,13 @@ def test_lists_keep_the_rules(workspace):
     assert "item-23" not in answer.units
 
 
+def test_what_is_required_is_in_a_list_of_the_length_asked_for(workspace):
+    lived(workspace)
+    two = {"item-1", "item-2"}
+    (answer,) = rank(workspace, "ada", k=2, require=[{"least": 2, "units": sorted(two)}])
+    assert set(answer.units) == two
+
+
 def test_who_cannot_be_shown_anything_is_told_why(workspace):
     lived(workspace)
     asked = {"fresh": True, "require": [{"least": 24, "units": list(Shop.units)}]}
@@ -106,6 +113,7 @@ def test_who_cannot_be_shown_anything_is_told_why(workspace):
     assert ada.why.startswith("require.0: requires 24 of its units")
     assert (len(new.units), new.why) == (24, "")
     (nobody,) = rank(workspace, "ada", allowed=["new"])
+    assert nobody.unknown == ("new",)
     assert (nobody.units, nobody.why) == ((), "no unit is left to show")
     with pytest.raises(ValueError, match="at least 1"):
         rank(workspace, "ada", k=0)
@@ -138,7 +146,8 @@ def answers(n: int, k: int = 3) -> list[Answer]:
 def test_a_file_has_one_row_a_unit(tmp_path: Path):
     nobody = Answer(subject="x", policy="1", units=(), probabilities=(), decisions=0, why="none")
     out = tmp_path / "lists.csv"
-    assert listing.write([nobody, *answers(600)], out) == 601
+    written = listing.write([nobody, *answers(600)], out)
+    assert written == listing.Written(subjects=601, empty=1, why="none")
     rows = out.read_text("utf-8").splitlines()
     assert rows[0] == "subject,rank,unit,probability,policy"
     assert rows[1:3] == ['s0,1,"unit, 0",0.5,0001', f's0,2,"unit, 1",{1 / 3},0001']
@@ -148,14 +157,14 @@ def test_a_file_has_one_row_a_unit(tmp_path: Path):
 def test_parquet_holds_the_same(tmp_path: Path):
     parquet = pytest.importorskip("pyarrow.parquet")
     out = tmp_path / "lists.parquet"
-    assert listing.write(answers(600), out) == 600
+    assert listing.write(answers(600), out).subjects == 600
     table = parquet.read_table(out)
     assert table.column_names == list(listing.COLUMNS)
     assert table.num_rows == 1800
     assert table.slice(1, 1).to_pylist() == [
         {"subject": "s0", "rank": 2, "unit": "unit, 1", "probability": 1 / 3, "policy": "0001"}
     ]
-    assert listing.write([], out) == 0
+    assert listing.write([], out) == listing.Written()
     assert parquet.read_table(out).num_rows == 0
 
 

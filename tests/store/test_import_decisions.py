@@ -121,6 +121,7 @@ def test_what_people_answer_later_is_added_to_its_unit(log, tmp_path):
     ("old", "new", "reason"),
     [
         ("tea,0.5", "tea,0.6", "a probability of 0.5, the file with a probability of 0.6"),
+        ("tea,0.5", "tea,0.5000001", "a probability of 0.5"),
         ("tea,0.5", "cake,0.5", "with the units tea, milk, ice, the file with cake, milk, ice"),
         ("thompson", "uniform", "by the policy import:thompson, the file by import:uniform"),
         ("phone", "desk", 'device":"phone","hour":7}, the file with'),
@@ -236,9 +237,10 @@ class TestNobody:
         assert load(log, write(tmp_path, rows), mapping).added == 2
         assert len(log.snapshot().names.subjects) == 2
 
-    def test_a_slate_is_one_subject(self, log, tmp_path):
+    @pytest.mark.parametrize("time", ["t", ""])
+    def test_a_slate_is_one_subject(self, log, tmp_path, time):
         rows = "i,d,n,t\ntea,a,1,5\nice,a,2,5\ntea,b,1,5\n"
-        mapping = Mapping(anonymous=True, unit="i", time="t", decision="d", position="n")
+        mapping = Mapping(anonymous=True, unit="i", time=time, decision="d", position="n")
         load(log, write(tmp_path, rows), mapping)
         assert log.snapshot().decisions.offsets.tolist() == [0, 2, 3]
         assert len(log.snapshot().names.subjects) == 2
@@ -300,6 +302,9 @@ GOOD = "bob,b,1,tea,0.5,x,9\n"
         # a bad cell takes the rest of the slate with it
         (("a,s,1,tea,0.5,x,5\n", "a,s,2,ice,7,x,5\n"), {2: "decision", 3: "bounds"}),
         (("a,s,1,tea,0.5,x,5\n", "a,s,2,,0.5,x,5\n"), {2: "decision", 3: "required"}),
+        # though the row does not say whose it was, or when
+        (("a,s,1,tea,0.5,x,5\n", ",s,2,ice,0.5,x,5\n"), {2: "decision", 3: "required"}),
+        (("a,s,1,tea,0.5,x,5\n", "a,s,2,ice,0.5,x,now\n"), {2: "decision", 3: "time"}),
         # positions that cannot be
         (("a,s,1,tea,0.5,x,5\n", "a,s,1,ice,0.5,x,5\n"), {2: "decision", 3: "decision"}),
         (("a,s,1,tea,0.5,x,5\n", "a,s,3,ice,0.5,x,5\n"), {2: "decision", 3: "decision"}),
@@ -315,6 +320,27 @@ GOOD = "bob,b,1,tea,0.5,x,9\n"
 def test_a_slate_goes_in_whole_or_not_at_all(log, tmp_path, rows, rules):
     assert slate_problems(log, tmp_path, *rows, GOOD) == rules
     assert log.snapshot().decisions.n == 1
+
+
+def test_in_a_file_that_counts_from_0_a_slate_from_1_lacks_its_first_unit(log, tmp_path):
+    lacking = ["a,s,1,tea,0.5,x,5\n", "a,s,2,ice,0.5,x,5\n"]
+    assert slate_problems(log, tmp_path, *lacking, GOOD.replace("b,1", "b,0")) == {
+        2: "decision",
+        3: "decision",
+    }
+
+
+@pytest.mark.parametrize("lost", ["a,s,2,ice\n", f"a,{'s' * 999},2,ice,0.5,x,5\n"])
+def test_a_row_of_no_known_slate_is_not_set_aside(log, tmp_path, lost):
+    rows = f"who,page,place,what,p,by,at\na,s,1,tea,0.5,x,5\n{lost}"
+    with pytest.raises(StoreError, match="line 3: decision: nobody can tell which"):
+        load(
+            log,
+            write(tmp_path, rows),
+            Mapping(subject="who", unit="what", time="at", decision="page", position="place"),
+            quarantine=tmp_path / "bad.jsonl",
+        )
+    assert log.watermark() == 0
 
 
 def test_without_probabilities_positions_may_have_gaps(log, tmp_path):

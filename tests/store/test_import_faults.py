@@ -239,6 +239,9 @@ def test_a_json_column_that_is_in_no_line(log, tmp_path):
     assert "item, who" in problem.hint
 
 
+EARLIER = '{"file": "earlier.csv"}\n'
+
+
 class TestQuarantine:
     bad = ("ann,tea,five,1,,20\n", 'ann,"a ""b""\nc",9,1,\xe9,20\n', "too,short\n")
 
@@ -260,11 +263,21 @@ class TestQuarantine:
 
     def test_what_was_quarantined_before_stays(self, log, tmp_path):
         quarantine = tmp_path / "bad.jsonl"
-        quarantine.write_text("earlier\n")
+        quarantine.write_text(EARLIER)
         path = csv_file(tmp_path, GOOD, self.bad[0])
         import_file(log, path, SHOP, key=KEY, quarantine=quarantine)
-        assert quarantine.read_text().startswith("earlier\n")
+        assert quarantine.read_text().startswith(EARLIER)
         assert len(quarantine.read_text().splitlines()) == 2
+
+    @pytest.mark.parametrize("name", ["shop.csv", "notes.txt"])
+    def test_what_is_no_quarantine_is_left_alone(self, log, tmp_path, name):
+        (tmp_path / "notes.txt").write_text("dear diary\n")
+        path = csv_file(tmp_path, GOOD, self.bad[0])
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(StoreError, match="name another"):
+            import_file(log, path, SHOP, key=KEY, quarantine=tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+        assert log.watermark() == 0
 
     def test_where_it_cannot_be_written_nothing_is_added(self, log, tmp_path):
         path = csv_file(tmp_path, GOOD, self.bad[0])
@@ -274,7 +287,7 @@ class TestQuarantine:
 
     def test_is_emptied_again_where_the_log_fails(self, log, tmp_path, monkeypatch):
         quarantine = tmp_path / "bad.jsonl"
-        quarantine.write_text("earlier\n")
+        quarantine.write_text(EARLIER)
 
         def fail(self) -> None:
             raise StoreError("the disk is full")
@@ -283,7 +296,7 @@ class TestQuarantine:
         path = csv_file(tmp_path, GOOD, self.bad[0])
         with pytest.raises(StoreError, match="full"):
             import_file(log, path, SHOP, key=KEY, quarantine=quarantine)
-        assert quarantine.read_text() == "earlier\n"
+        assert quarantine.read_text() == EARLIER
         assert log.watermark() == 0
 
 

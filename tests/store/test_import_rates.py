@@ -39,6 +39,13 @@ def test_a_bot_is_set_aside_whole_with_the_reason(log, tmp_path):
     assert [row["row"] for row in rows] == [f"{row}\n" for row in bot]
 
 
+@pytest.mark.parametrize("n", [99, 101, 150, 199, 201])
+def test_a_file_shorter_than_the_limit_has_no_bots(log, tmp_path, n):
+    path = write(tmp_path, visits("ann", n, 1.0))
+    report = import_file(log, path, BY_TIME, key=KEY, bot_rate=20.0, dry_run=True)
+    assert report.refused == (n if n > 200 else 0)
+
+
 @pytest.mark.parametrize(("gap", "bots"), [(29.0, 1), (30.0, 0), (31.0, 0)])
 def test_the_rate_has_to_be_sustained_for_ten_minutes(log, tmp_path, gap, bots):
     path = write(tmp_path, visits("fast", 21, gap), visits("slow", 21, 600.0))

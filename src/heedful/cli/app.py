@@ -12,6 +12,7 @@ from heedful.cli import (
     judging,
     learning,
     operating,
+    planning,
     recommending,
     serving,
     showing,
@@ -66,6 +67,7 @@ def command() -> typer.Typer:
     app.command("reinforce")(learning.reinforce)
     app.command("tune")(learning.tune)
     app.command("evaluate")(judging.evaluate)
+    app.command("plan")(planning.plan)
     app.command("promote")(judging.promote)
     app.command("rollback")(judging.rollback)
     app.command("canary")(operating.canary)

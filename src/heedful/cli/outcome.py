@@ -67,14 +67,14 @@ def explained(error: Exception) -> tuple[int, str]:
     """
     from heedful.config import ConfigError
     from heedful.loop.deploy import GateRefusedError
-    from heedful.store import ImportRefusedError, StoreError
+    from heedful.store import ImportRefusedError, StoreError, UnknownFormatError
     from heedful.store.registry import ManifestError
 
     if isinstance(error, ConfigError):
         return USAGE, str(error)
     if isinstance(error, GateRefusedError):
         return REFUSED, str(error)
-    if isinstance(error, ImportRefusedError | ManifestError):
+    if isinstance(error, ImportRefusedError | UnknownFormatError | ManifestError):
         return BAD_DATA, str(error)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""

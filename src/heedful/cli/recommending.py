@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json as parser
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from heedful.cli.options import Folder, Json, Settings, overrides
-from heedful.cli.outcome import outcome, say
+from heedful.cli.outcome import FAILED, outcome, say
 from heedful.cli.output import print_json, print_table, print_words
 
 if TYPE_CHECKING:
     from heedful.serve import Answer
+    from heedful.serve.listing import Written
 
 Units = Annotated[str | None, typer.Option(metavar="A,B", help="Unit ids, with commas between.")]
 
@@ -70,8 +73,8 @@ def recommend(
             else:
                 assert out is not None
                 users = None if subjects is None else _users(subjects)
-                count = opened.recommend_all(out, users, k=k, version=version, choices=choices)
-                _tell(out, count, json=json)
+                found = opened.recommend_all(out, users, k=k, version=version, choices=choices)
+                _tell(out, found, json=json)
 
 
 def _check(
@@ -83,7 +86,7 @@ def _check(
     everybody: bool,
 ) -> None:
     if (subject is not None) + (subjects is not None) + everybody != 1:
-        raise typer.BadParameter("say for whom: --subject, --subjects, or --all")
+        raise typer.BadParameter("say for whom: one of --subject, --subjects and --all")
     if subject is None and out is None:
         raise typer.BadParameter("say with --out which file to write, .csv or .parquet")
     if subject is not None and out is not None:
@@ -130,6 +133,7 @@ def _show(answers: list[Answer], *, json: bool) -> None:
         print_json({"subject": first.subject, **found[0], "against": [*found[1:], None][0]})
         return
     for answer in answers:
+        _say_unknown(answer.policy, answer.unknown)
         if answer.why:
             say(f"Version {answer.policy} shows nothing: {answer.why}.")
     head = ["", *(name for answer in answers for name in (answer.policy, "probability"))]
@@ -152,8 +156,21 @@ def _row(rank: int, answers: list[Answer]) -> list[str]:
     return cells
 
 
-def _tell(out: Path, count: int, *, json: bool) -> None:
+def _say_unknown(policy: str, units: Sequence[str]) -> None:
+    if units:
+        more = f" and {len(units) - 5:,} more" if len(units) > 5 else ""
+        say(f"Version {policy} does not know {', '.join(units[:5])}{more}.")
+
+
+def _tell(out: Path, found: Written, *, json: bool) -> None:
+    """Say what was written; nothing for anybody is a failure."""
     if json:
-        print_json({"out": str(out), "subjects": count})
+        print_json({"out": str(out), **asdict(found)})
     else:
-        print_words(f"{out}: lists for {count:,} subjects.")
+        print_words(f"{out}: lists for {found.subjects - found.empty:,} subjects.")
+    if found.unknown:
+        say(f"The policy does not know {', '.join(found.unknown[:5])}.")
+    if found.empty:
+        say(f"{found.empty:,} subjects have none: {found.why}.")
+    if found.empty and found.empty == found.subjects:
+        raise typer.Exit(FAILED)

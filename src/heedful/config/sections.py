@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from heedful.config.errors import ConfigError
 from heedful.config.fields import key, toml
 from heedful.config.rates import RATES, TOO_NEAR
 
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Scalar = bool | int | float | str
+Margin = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Inner = Annotated[float, Field(gt=0, lt=1)]
 Option = Scalar | list[Scalar]
@@ -312,6 +315,18 @@ class Gate(Section):
         10_000, "a trial that has not convinced by then ends", unit="subjects", ge=1, le=10**9
     )
     approval: bool = key(False, "whether a person must say yes as well")
+    betting: Literal["mixture", "agrapa"] = key(
+        "mixture", "how evidence is bet for: twelve stakes at once, or one that moves"
+    )
+    rollback_alpha: float = key(
+        0.2, "probability of ever rolling back what is not worse", gt=0, lt=1
+    )
+    not_more: dict[str, Margin] = key(
+        {}, "guardrails: by how much a measure may exceed the live policy's: flagged = 0.01"
+    )
+    not_less: dict[str, Margin] = key(
+        {}, "guardrails: by how much a measure may fall below it: clicked = 0.01"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -373,6 +388,7 @@ class Config(Section):
     constraints: Constraints = Constraints()
     gate: Gate = Gate()
     serve: Serve = Serve()
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -383,6 +399,14 @@ class Config(Section):
                 'policy.kind = "transformer" with it'
             )
         return self
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """Return ``error``, with the flag or variable at fault where one set the key."""
+        problems = [
+            replace(problem, source=self._origins.get(problem.key, problem.source))
+            for problem in error.problems
+        ]
+        return ConfigError(problems)
 
     def doubts(self) -> tuple[str, ...]:
         """Return what is allowed and yet unlikely to be meant, each with what to do about it."""

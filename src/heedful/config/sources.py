@@ -47,9 +47,11 @@ def load(
             under[key] = value
             origins[table, key] = source
     try:
-        return Config.model_validate(data)
+        config = Config.model_validate(data)
     except ValidationError as error:
         raise ConfigError(problems_of(error, data, str(file), text, origins)) from None
+    config._origins.update({f"{table}.{key}": source for (table, key), source in origins.items()})
+    return config
 
 
 def _read(file: Path) -> str:

@@ -61,7 +61,7 @@ class Categories:
             for name in dict.fromkeys(names):
                 found.setdefault(str(name), []).append(unit)
         if not found:
-            raise ValueError("no unit is described by it; describe units, or name them")
+            raise ValueError("describes no unit")
         return {name: tuple(units) for name, units in sorted(found.items())}
 
 
@@ -208,14 +208,16 @@ def _picked(
     try:
         groups = categories.of(entry["fact"])
     except ValueError as error:
-        raise RecordError(f"{place}.fact", str(error), "see what describes units") from None
+        problem = f"{entry['fact']!r} {error}"
+        raise RecordError(f"{place}.fact", problem, "tell the log more, or name units") from None
     if "is" not in entry:
         for name, units in groups.items():
             yield f"{place} ({name})", units
     elif isinstance(entry["is"], str) and entry["is"] in groups:
         yield place, groups[entry["is"]]
     else:
-        raise RecordError(f"{place}.is", "is no category of this fact", "see what describes units")
+        some = ", ".join([*groups][:5]) + (", ..." if len(groups) > 5 else "")
+        raise RecordError(f"{place}.is", f"is no category of {entry['fact']!r}", f"give {some}")
 
 
 def _texts(value: object) -> frozenset[str] | None:

@@ -53,6 +53,8 @@ class Evidence:
         live: the same for the live policy.
         subjects: how many subjects are behind the rows, where known.
         health: checks of the rows.
+        against: the mirrored differences with their own bounds, which bet that the candidate is
+            worse; ``None`` where they have no bound (weights without a declared ``w_max``).
     """
 
     unit: str
@@ -63,6 +65,7 @@ class Evidence:
     live: FloatArray
     subjects: int | None
     health: tuple[HealthCheck, ...]
+    against: tuple[FloatArray, FloatArray] | None = None
 
 
 def assignment(
@@ -81,8 +84,8 @@ def assignment(
     Args:
         rewards: [N], one scaled reward per subject, in the order of maturity.
         arm: bool [N], True where the subject was given the candidate.
-        share: probability p of the candidate, within (0, 1): the same for all, or [N], where it
-            depended on when a subject came.
+        share: probability p of the candidate, within (0, 1): one for all, or [N] where it was
+            raised by degrees, each subject's as it was when the subject was assigned.
         margin: by how much the candidate must be better, scaled reward; below 0 it may be worse.
         baseline: take the running mean of past rewards out of D.
 
@@ -94,11 +97,9 @@ def assignment(
     given = np.asarray(arm)
     if given.shape != r.shape or given.dtype != np.bool_:
         raise ValueError(f"arm: expected bool {r.shape}, got {given.dtype} {given.shape}")
-    p = np.broadcast_to(np.asarray(share, dtype=np.float64), r.shape)
-    if not (np.shape(share) in ((), r.shape) and ((p > 0) & (p < 1)).all()):
-        raise ValueError(
-            f"share: expected a probability between 0 and 1, or {r.shape} of them, got {share!r}"
-        )
+    p = np.asarray(share, dtype=np.float64)
+    if p.shape not in ((), r.shape) or not ((p > 0) & (p < 1)).all():
+        raise ValueError(f"share: expected probabilities between 0 and 1, got {share!r}")
     _check_margin(margin)
     differences, lowest = assignment_differences(r, given, p, margin, baseline=baseline)
     weights = np.where(given, 1 / p, 0.0)
@@ -115,13 +116,24 @@ def assignment(
             effective_rows(smaller.astype(np.float64), "subjects in the smaller arm"),
             mean_weight_is_one(weights, "share of the candidate", _REDRAW),
         ),
+        # With the arms exchanged, the same difference says by how much the candidate is worse.
+        against=assignment_differences(r, ~given, 1 - p, tolerated(margin), baseline=baseline),
     )
+
+
+def tolerated(margin: float) -> float:
+    """How much worse than live a candidate may be: nothing, unless the margin is below 0.
+
+    >>> tolerated(0.02), tolerated(-0.02)
+    (0.0, 0.02)
+    """
+    return max(0.0, -margin)
 
 
 def assignment_differences(
     rewards: FloatArray,
     arm: NDArray[np.bool_],
-    share: FloatArray | float,
+    share: float | FloatArray,
     margin: float = 0.0,
     *,
     baseline: bool = True,
@@ -136,7 +148,7 @@ def assignment_differences(
     Args:
         rewards: [..., N], within [0, 1], in order along the last axis.
         arm: bool [..., N], True for the candidate.
-        share: p, a number or [..., N]; known before the arm was drawn.
+        share: p; broadcasts against ``rewards``.
         margin: m.
         baseline: use the predictable running mean as q.
     """
@@ -199,6 +211,18 @@ def off_policy(
     differences, lowest = off_policy_differences(
         w_candidate, w_live, r, w_max, margin, full_support=full_support, mixed=mixed
     )
+    against = None
+    if w_max < math.inf:
+        against = off_policy_differences(
+            w_candidate,
+            w_live,
+            r,
+            w_max,
+            tolerated(margin),
+            full_support=full_support,
+            mixed=mixed,
+            worse=True,
+        )
     return Evidence(
         unit="decisions",
         differences=differences,
@@ -208,6 +232,7 @@ def off_policy(
         live=w_live * r,
         subjects=None if subjects is None else len(np.unique(np.asarray(subjects))),
         health=_off_policy_health(w_candidate, w_live),
+        against=against,
     )
 
 
@@ -220,6 +245,7 @@ def off_policy_differences(
     *,
     full_support: bool = False,
     mixed: bool = False,
+    worse: bool = False,
 ) -> tuple[FloatArray, FloatArray]:
     """D and lowest D from importance weights; many logs at once along leading axes.
 
@@ -229,7 +255,8 @@ def off_policy_differences(
         D_t = (w_candidate - w_live) (r_t - q_t) - m
         lowest D_t = -max(a (1 - q_t), b q_t) - m,  w_candidate - w_live within [-a, b]
 
-    so that a = 1 and b = w_max - 1 if only the live policy acted, else a = b = w_max.
+    so that a = 1 and b = w_max - 1 if only the live policy acted, else a = b = w_max. The mirror
+    exchanges the two weights, and with them a and b.
 
     Args:
         w_candidate: [..., N], in order along the last axis.
@@ -239,15 +266,20 @@ def off_policy_differences(
         margin: m.
         full_support: use the predictable running mean as q.
         mixed: other policies than the live one acted, too.
+        worse: the mirror, which bets that the candidate is worse by more than m; its bound needs
+            a finite ``w_max``.
     """
     down, up = (w_max, w_max) if mixed else (1.0, w_max - 1)
+    gap = w_candidate - w_live
+    if worse:
+        down, up, gap = up, down, -gap
     if full_support:
         q = running_mean(rewards)
         lowest = -np.maximum(down * (1 - q), up * q) - margin
     else:
         q = np.zeros_like(rewards)
         lowest = np.full_like(rewards, -down - margin)
-    return (w_candidate - w_live) * (rewards - q) - margin, lowest
+    return gap * (rewards - q) - margin, lowest
 
 
 def running_mean(rewards: FloatArray) -> FloatArray:

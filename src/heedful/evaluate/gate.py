@@ -9,7 +9,8 @@ chosen from the past alone,
 is a non-negative supermartingale that starts at 1, so it ever reaches 1/alpha with probability at
 most alpha (Ville 1939; Waudby-Smith and Ramdas 2023, "Estimating means of bounded random variables
 by betting", section 4). One may look after every row and stop at any time. Not knowing the best
-stake, bet with twelve at once: the mean of such processes is one again.
+stake, bet with twelve at once: the mean of such processes is one again. The other rule, which moves
+one stake with what it has seen, is in `heedful.evaluate.adaptive`.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _log_wealth(scaled: FloatArray, start: FloatArray, stakes: FloatArray) -> Fl
     """
     over_rows = (-1,) + (1,) * scaled.ndim
     gains = np.log1p(stakes.reshape(over_rows) * scaled)
-    gains[..., 0] += start.reshape(over_rows[:-1])
+    gains[..., :1] += start.reshape(over_rows)
     wealth: FloatArray = np.cumsum(gains, axis=-1)
     return wealth
 
@@ -162,22 +163,26 @@ class EProcess:
         d = vector("differences", np.atleast_1d(np.asarray(differences, dtype=np.float64)))
         low = np.broadcast_to(vector("lowest", np.atleast_1d(np.asarray(lowest))), d.shape)
         _check_bound(d, low)
-        scaled = np.maximum(d / -low, -1.0)
         path = np.empty(len(d))
         for start in range(0, len(d), _BLOCK):
             part = slice(start, start + _BLOCK)
-            path[part] = self._add(scaled[part])
+            path[part] = self._add(d[part], low[part])
         return path
 
-    def _add(self, scaled: FloatArray) -> FloatArray:
-        wealth = _log_wealth(scaled, self.log_wealth, np.asarray(self.fractions))
+    def _wealth_after(self, differences: FloatArray, lowest: FloatArray) -> FloatArray:
+        """Log wealth of each stake after each of these rows, [K, N]."""
+        scaled = np.maximum(differences / -lowest, -1.0)
+        return _log_wealth(scaled, self.log_wealth, np.asarray(self.fractions))
+
+    def _add(self, differences: FloatArray, lowest: FloatArray) -> FloatArray:
+        wealth = self._wealth_after(differences, lowest)
         path = _log_mean_exp(wealth)
         best = int(path.argmax())
         if path[best] > self.log_maximum:
             self.log_maximum, self.maximum_at = float(path[best]), self.rows + best + 1
         self._remember(path)
         self.log_wealth = wealth[:, -1].copy()
-        self.rows += len(scaled)
+        self.rows += len(differences)
         return path
 
     def _remember(self, path: FloatArray) -> None:

@@ -27,6 +27,18 @@ MAX_ZERO_WEIGHTS = 0.99
 """Share of logged decisions that the candidate would never make. Beyond it, fewer than one decision
 in a hundred says anything about what the candidate does choose."""
 
+MAX_DROPPED = 0.01
+"""Share of decisions that were made and are not in the log. They may be those of slow answers or
+of full queues, which no arm has by chance alone."""
+
+MAX_LATE = 0.05
+"""Share of feedback that came after its subject was judged. It counts for nothing, so rewards are
+too low by about this share, in both arms alike if the delay is alike."""
+
+MAX_STRANGERS = 0.05
+"""Share of a trial's decisions by another version than the subject's arm. Their subjects are left
+out; more than one in twenty is no accident of a restart."""
+
 MEAN_WEIGHT_ALPHA = 0.01
 """Error rate of the confidence sequence of the mean weight, however often one looks."""
 
@@ -36,13 +48,18 @@ _TIGHTEST_AT = 1000  # rows at which that confidence sequence is tightest
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """One check: what was measured, the limit it was held to, and a sentence about it."""
+    """One check: what was measured, the limit it was held to, and a sentence about it.
+
+    ``holds`` says whether a promotion waits until it passes; where it does not, the trial itself
+    measures what the check warns of, and the sentence is for whoever looks after the data.
+    """
 
     name: str
     passed: bool
     value: float
     limit: float
     sentence: str
+    holds: bool = True
 
 
 def join_rate(rate: float) -> HealthCheck:
@@ -69,6 +86,62 @@ def duplicates(ids: ArrayLike) -> HealthCheck:
     if repeated:
         sentence += " Counting a row twice fakes evidence. Keep one row per id, then judge again."
     return HealthCheck("duplicates", repeated == 0, float(repeated), 0.0, sentence)
+
+
+def dropped(made: int, kept: int) -> HealthCheck:
+    """Check the share of decisions that were made and are missing from the log (F8).
+
+    Args:
+        made: as the numbering of the steps of each episode tells.
+        kept: how many of them the log holds, at most ``made``.
+    """
+    if not 0 <= kept <= made:
+        raise ValueError(f"kept: {kept} of {made} decisions; expected at most as many, and >= 0")
+    share = (made - kept) / made if made else 0.0
+    sentence = f"{made - kept:,} of {made:,} decisions are missing from the log ({share:.1%})."
+    if share > MAX_DROPPED:
+        sentence += (
+            " What is dropped is seldom dropped by chance. Find which requests were refused or "
+            "lost (queues, time limits, a full disk), and begin a new trial."
+        )
+    return HealthCheck("drops", share <= MAX_DROPPED, share, MAX_DROPPED, sentence)
+
+
+def late_feedback(late: int, feedback: int) -> HealthCheck:
+    """Check the share of feedback that came after its window and its maturity (F7).
+
+    Args:
+        late: feedback rows that came after their subject could be judged.
+        feedback: all feedback rows of these subjects, the late ones included.
+    """
+    share = late / feedback if feedback else 0.0
+    sentence = f"{late:,} of {feedback:,} answers came too late to count ({share:.1%})."
+    if share > MAX_LATE:
+        sentence += (
+            " They are read as no answer. Set gate.maturity longer, so that at most "
+            f"{MAX_LATE:.0%} come after it, and begin a new trial."
+        )
+    return HealthCheck("late feedback", share <= MAX_LATE, share, MAX_LATE, sentence)
+
+
+def several_versions(strangers: int, decisions: int) -> HealthCheck:
+    """Check the share of a trial's decisions that another version made than the arm's (F13).
+
+    Args:
+        strangers: decisions by another version than their subject's arm.
+        decisions: all decisions of the trial's time, these included.
+    """
+    share = strangers / decisions if decisions else 0.0
+    sentence = (
+        f"{strangers:,} of {decisions:,} decisions were made by another version than their "
+        f"subject's; all of those subjects' are left out ({share:.1%})."
+    )
+    if share > MAX_STRANGERS:
+        sentence += (
+            " Those who remain may differ from them. See that every server follows the registry, "
+            "restart those that do not, and begin a new trial."
+        )
+    return HealthCheck("one version", share <= MAX_STRANGERS, share, MAX_STRANGERS, sentence)
 
 
 def effective_rows(weights: ArrayLike, what: str = "decisions") -> HealthCheck:

@@ -16,7 +16,7 @@ from heedful.loop.augment import hide_feedback
 from heedful.loop.bench import Bench
 from heedful.loop.form import members_of, network_of
 from heedful.loop.pretrain import Average, Best, by_length
-from heedful.loop.run import Checkpoint, Run
+from heedful.loop.run import Checkpoint, Run, fingerprint
 from heedful.objectives import Loss, Means, Metrics, Optimiser, Schedule, descend, feedback_loss
 from heedful.policy import Batch, Policy, Vocabulary
 from heedful.policy.network import Network
@@ -38,7 +38,7 @@ def train_answers(
     weights: np.ndarray,
     validation: np.ndarray,
     channel: int,
-) -> Network:
+) -> tuple[Network, Run]:
     """Train a network of the form ``[policy]`` asks for on answers alone, as ``[pretrain]`` says.
 
     The weights of the epoch that predicts the validation subjects best are kept. Training that was
@@ -53,6 +53,10 @@ def train_answers(
         weights: float [U], how much each slot counts; 0 for what is not learned from.
         validation: int64, slots by which the best epoch is chosen.
         channel: which kind of feedback that is judged by.
+
+    Returns:
+        The network, and the run, to be finished once the network is kept: till then a step that
+        was killed finds every member that is done.
     """
     config = bench.config
     torch.manual_seed(config.workspace.seed + member)
@@ -67,15 +71,15 @@ def train_answers(
         "snapshot": {"watermark": snapshot.watermark, "digest": snapshot.digest()},
         "configuration": bench.asked_for(),
         "code": current_code().digest,
+        "answered": fingerprint(streams.slots.feedback, weights),  # what has matured is in it
     }
     run = Run.open(bench.runs, inputs, bench.reporter(f"reward, model {member + 1}"))
     try:
         training = _Training(bench, network, vocabulary, streams, weights, member)
         training.until_stale(run, validation, channel)
-        run.finish()
     finally:
         run.close()
-    return network.requires_grad_(requires_grad=False)
+    return network.requires_grad_(requires_grad=False), run
 
 
 @torch.no_grad()
@@ -152,6 +156,8 @@ class _Training:
         """Train until ``[pretrain] patience`` epochs brought nothing; keep the best weights."""
         self._restore(run.resume())
         for epoch in range(self.epoch, self.section.epochs):
+            if self.watch.stale(epoch - 1):
+                break
             self._pass_over(epoch, run)
             with self.average:
                 loss = self._loss_on(validation, channel)
@@ -159,8 +165,6 @@ class _Training:
             run.log(self.optimiser.step_count, {"loss": loss, "epoch": epoch}, part="validation")
             run.save(self._checkpoint(epoch + 1))
             run.progress.update(epoch + 1, self.section.epochs, f"validation loss {loss:.4f}")
-            if self.watch.stale(epoch):
-                break
         self.watch.put_back(self.network)
         self.network.eval()
 

@@ -9,8 +9,7 @@ from typing import Literal, cast
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
 from heedful.loop.bench import Bench
-from heedful.loop.judge import judge_trial
-from heedful.loop.staged import trial_subjects
+from heedful.loop.trial import judge_cohort, who_counts
 from heedful.store.registry import RegistryError, Trial, Version
 from heedful.store.registry.card import Json
 
@@ -68,11 +67,11 @@ class Look:
 def ruling(look: Look, gate: Gate) -> Ruling:
     """Return what a look at a trial means for its candidate.
 
-    A rollback does not wait. Promotion rests on the evidence alone, whose error is bounded however
-    often one looks, and comes at the end of the last stage: none is skipped, as each shows that the
-    candidate bears its share. Refusal needs no such bound, it only ends the trial: a candidate is
-    refused when its interval lies below the live policy's, or when it has had
-    ``gate.maximum_subjects`` and has not convinced.
+    Promotion rests on the evidence alone, whose error is bounded however often one looks, and comes
+    at the end of the last stage: none is skipped, as each shows that the candidate bears its share.
+    So does a rollback, which does not wait for a stage to end: the evidence that the candidate is
+    worse, or that it breaks a guardrail, suffices. One that has had ``gate.maximum_subjects`` and
+    has not convinced is refused as well.
     """
     verdict = look.verdict
     if verdict.rollback:
@@ -81,9 +80,7 @@ def ruling(look: Look, gate: Gate) -> Ruling:
         return "wait"
     if verdict.promote:
         return "promote" if look.trial.last_stage else "raise"
-    candidate, live = verdict.candidate, verdict.live
-    worse = candidate is not None and live is not None and candidate.high < live.low
-    if worse or verdict.rows >= gate.maximum_subjects:
+    if verdict.rows >= gate.maximum_subjects:
         return "refuse"
     return "wait" if look.trial.last_stage else "raise"
 
@@ -109,12 +106,9 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
 
 def look_at(bench: Bench, trial: Trial) -> Look:
     """Judge ``trial`` on everything that has matured, by the reward of its candidate."""
-    snapshot, now = bench.log.snapshot(), bench.clock()
-    earned = bench.earned(snapshot, bench.registry.card(trial.candidate).reward)
-    gate, first_held = bench.config.gate, bench.registry.first_held(trial.begun_at)
-    subjects = trial_subjects(trial, snapshot, earned, gate, now=now, first_held=first_held)
-    verdict = judge_trial(trial, snapshot, earned, gate, now=now, first_held=first_held)
-    return Look(trial, verdict, int((subjects.stage == trial.stage).sum()))
+    judged = who_counts(bench, trial)
+    in_stage = int((judged.stage == trial.stage).sum())
+    return Look(trial, judge_cohort(bench, trial, judged), in_stage)
 
 
 def verdict_on(bench: Bench, trial: Trial) -> Verdict:

@@ -71,7 +71,7 @@ def with_prior(
     scores = _tried(prior, streams, validation, bench)
     (weight, depth), score = max(scores.items(), key=lambda one: (one[1], one[0]))
     if weight == 0.0:
-        return network, {"prior_weight": 0.0}
+        return network, {"ndcg@10": score, "prior_weight": 0.0}
     prior.weight, prior.depth = weight, depth
     return prior, {"ndcg@10": score, "prior_weight": weight, "prior_depth": depth}
 

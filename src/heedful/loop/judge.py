@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +10,16 @@ import torch
 from heedful.config import Gate
 from heedful.contract import Domain
 from heedful.evaluate import (
-    Evidence,
     OffPolicyEstimate,
     Verdict,
-    assignment,
     ips,
     judge,
     off_policy,
     snips,
 )
-from heedful.loop.staged import trial_subjects
 from heedful.policy import Policy, Vocabulary, replay
 from heedful.reward import Earned
-from heedful.store.registry import Trial
+from heedful.store.registry import Trial, assigned
 from heedful.store.snapshot import Snapshot
 
 
@@ -31,41 +27,40 @@ class NotFreshError(ValueError):
     """A candidate was to be judged on rows it may have been trained on."""
 
 
-def assignment_evidence(
-    trial: Trial,
-    snapshot: Snapshot,
-    earned: Earned,
-    gate: Gate,
-    *,
-    now: float,
-    first_held: Mapping[str, float] | None = None,
-) -> Evidence:
-    """Return the evidence of a randomised trial: one D per subject, in the order of maturity."""
-    found = trial_subjects(trial, snapshot, earned, gate, now=now, first_held=first_held)
-    return assignment(found.rewards, found.candidate, found.share, margin=gate.margin)
+@dataclass(frozen=True, slots=True)
+class TrialRows:
+    """The decisions of a trial.
 
-
-def judge_trial(
-    trial: Trial,
-    snapshot: Snapshot,
-    earned: Earned,
-    gate: Gate,
-    *,
-    now: float,
-    first_held: Mapping[str, float] | None = None,
-) -> Verdict:
-    """Judge the candidate of ``trial`` on everything that has matured by ``now``.
-
-    Args:
-        trial: in whatever stage.
-        snapshot: what happened.
-        earned: what its decisions earned.
-        gate: what a promotion needs.
-        now: seconds since the epoch.
-        first_held: when a decision of a subject was first held in the trial, by pseudonym.
+    Attributes:
+        rows: int64, rows of the snapshot's decisions.
+        candidate: bool, the row's subject was assigned to the candidate.
+        strange: int64, rows of the trial's time that another version than the arm's made; they are
+            left out with all others of their subjects.
     """
-    evidence = assignment_evidence(trial, snapshot, earned, gate, now=now, first_held=first_held)
-    return judge(evidence, alpha=gate.alpha, k=trial.k)
+
+    rows: np.ndarray
+    candidate: np.ndarray
+    strange: np.ndarray
+
+
+def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
+    """Return the decisions made since ``trial`` began, with the arm of each.
+
+    The arm follows from the subject and the trial's salt. A subject for whom another version than
+    its arm's decided (an old server, say) is left out whole: several versions in one record
+    measure neither (failure mode F13).
+    """
+    decisions, names = snapshot.decisions, snapshot.names
+    fresh = np.flatnonzero(decisions.seq > trial.watermark)
+    subjects = np.unique(decisions.subject[fresh])
+    arm = np.zeros(len(names.subjects), dtype=bool)
+    arm[subjects] = [assigned(trial, names.subjects[int(code)]) for code in subjects]
+    policies = np.array(list(names.policies), dtype=object)[decisions.policy[fresh]]
+    expected = np.where(arm[decisions.subject[fresh]], trial.candidate, trial.baseline)
+    strange = policies != expected
+    foreign = np.unique(decisions.subject[fresh][strange])
+    kept = fresh[~np.isin(decisions.subject[fresh], foreign)]
+    return TrialRows(kept, arm[decisions.subject[kept]], fresh[strange])
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,4 +159,10 @@ def judge_log(logged: Logged, gate: Gate, *, k: int) -> Verdict:
         margin=gate.margin,
         subjects=logged.subjects,
     )
-    return judge(evidence, alpha=gate.alpha, k=k)
+    return judge(
+        evidence,
+        alpha=gate.alpha,
+        k=k,
+        rollback_alpha=gate.rollback_alpha,
+        betting=gate.betting,
+    )

@@ -54,9 +54,27 @@ def without_answers(streams: Streams, slots: np.ndarray) -> Streams:
     return replace(streams, slots=replace(streams.slots, feedback=feedback))
 
 
-def weighted(streams: Streams, weight: np.ndarray) -> Streams:
-    """Return ``streams`` in which the slots count with ``weight`` [U]."""
-    return replace(streams, slots=replace(streams.slots, weight=weight.astype(np.float64)))
+def to_reinforce(streams: Streams, train: np.ndarray) -> Streams:
+    """Return ``streams`` as reinforcement may see them.
+
+    What is held out counts for nothing, and returns end before it: a unit's return is of the
+    rewards that follow it, too. The joint term, which keeps history likely, imitates no more of it
+    than pre-training does.
+
+    Args:
+        streams: with rewards.
+        train: bool [U], False for what is held out.
+    """
+    slots = streams.slots
+    history = np.isnan(slots.behaviour_logp)
+    weight = np.where(history, chosen_by_people(streams), 1.0) * train
+    followed = np.append(train[1:], True) | (np.diff(slots.stream, append=-1) != 0)
+    slots = replace(
+        slots,
+        weight=weight.astype(np.float64),
+        discount=np.where(followed, slots.discount, 0.0),
+    )
+    return replace(streams, slots=slots)
 
 
 def split_of(section: Pretrain, streams: Streams, snapshot: Snapshot) -> Split:

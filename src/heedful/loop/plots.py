@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -163,14 +164,16 @@ def evidence_over_time(
     paths: Sequence[Line],
     needed: float,
     *,
+    rolls_back: float | None = None,
     unit: str = "subjects",
     theme: Theme = LIGHT,
 ) -> Figure:
-    """Draw the gate's evidence after every row beside what promotes.
+    """Draw the gate's evidence after every row beside what promotes, and what rolls back.
 
     Args:
         paths: evidence by row, as natural logarithms in ``y``.
         needed: 1 / alpha_k, the evidence that promotes.
+        rolls_back: 1 / rollback_alpha, the evidence against the candidate that ends its trial.
         unit: what a row is.
         theme: colours.
     """
@@ -182,11 +185,82 @@ def evidence_over_time(
     lines = [_exponential(line) for line in paths]
     last = max((float(np.max(line.x, initial=1.0)) for line in lines), default=1.0)
     threshold = Line(f"promotes: {needed:,.0f}", [0, last], [needed] * 2, reference=True)
-    start = Line("at the start: 1", [0, last], [1, 1], reference=True)
-    _draw(axes, [*lines, threshold, start], theme)
+    marks = [threshold, Line("at the start: 1", [0, last], [1, 1], reference=True)]
+    if rolls_back is not None:
+        marks.append(
+            Line(
+                f"rolls back: {rolls_back:,.0f}",
+                [0, last],
+                [rolls_back] * 2,
+                None,
+                None,
+                reference=True,
+            )
+        )
+    _draw(axes, [*lines, *marks], theme)
     drawn = np.concatenate([[0.5, needed], *(np.asarray(line.y) for line in lines)])
     axes.set_ylim(float(np.nanmin(drawn)) / 1.5, float(np.nanmax(drawn)) * 2.0)
     _label(figure)
+    return figure
+
+
+def said_and_came(
+    predicted: ArrayLike,
+    observed: ArrayLike,
+    counts: ArrayLike,
+    *,
+    what: str,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Draw a reliability diagram: what was predicted beside what came.
+
+    Args:
+        predicted: [b], mean prediction of each bin.
+        observed: [b], mean outcome there.
+        counts: [b], rows; a mark's area grows with them.
+        what: what is predicted, with its unit.
+        theme: colours.
+    """
+    figure = _figure(theme)
+    axes = figure.subplots()
+    _style(axes, f"predicted {what}", f"observed {what}", theme)
+    said, came = np.asarray(predicted, np.float64), np.asarray(observed, np.float64)
+    n = np.asarray(counts, np.float64)
+    edge = float(max(said.max(initial=0.0), came.max(initial=0.0), 1e-6)) * 1.1
+    axes.plot([0, edge], [0, edge], "--", color=theme.ink, linewidth=1.0)
+    axes.annotate(
+        "as predicted",
+        (edge * 0.8, edge * 0.8),
+        xytext=(6, -10),
+        fontsize=8.5,
+        textcoords="offset points",
+        color=theme.ink,
+    )
+    axes.scatter(
+        said, came, s=20 + 120 * n / max(n.max(initial=1.0), 1.0), color=theme.cycle[0], alpha=0.8
+    )
+    axes.set_xlim(0, edge)
+    axes.set_ylim(0, edge)
+    return figure
+
+
+def weights_seen(edges: ArrayLike, counts: ArrayLike, *, theme: Theme = LIGHT) -> Figure:
+    """Draw a histogram of importance weights.
+
+    Args:
+        edges: [b + 1], powers of two.
+        counts: [b + 1], decisions with a weight of 0 first, then those of each bin.
+        theme: colours.
+    """
+    figure = _figure(theme)
+    axes = figure.subplots()
+    _style(
+        axes, "importance weight (candidate's probability over the logged one)", "decisions", theme
+    )
+    bounds, n = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
+    names = ["0", *(f"{low:g}–{high:g}" for low, high in pairwise(bounds))]
+    axes.bar(np.arange(len(n)), n, color=theme.cycle[0], width=0.8)
+    axes.set_xticks(np.arange(len(n)), names)
     return figure
 
 

@@ -71,6 +71,8 @@ def pretrain(
     watch = Best(section.patience)
     training.restore(run.resume(), watch)
     for epoch in range(training.epoch, section.epochs):
+        if watch.stale(epoch - 1):  # before a pass: one that was taken up may have ended already
+            break
         training.pass_over(epoch, run)
         with training.averaged():
             score = _validate(policy, streams, validation, window, seen=seen)
@@ -79,8 +81,6 @@ def pretrain(
         run.log(training.optimiser.step_count, {**found, "epoch": epoch}, part="validation")
         run.save(training.checkpoint(epoch + 1, watch))
         run.progress.update(epoch + 1, section.epochs, words)
-        if watch.stale(epoch):
-            break
     watch.put_back(training.module)
     training.module.eval()
     found, _ = _shown(watch.score)

@@ -167,17 +167,25 @@ def _verdicts(bench: Bench) -> dict[int, Mapping[str, Any]]:
 
 
 def _evidence(trial: Trial, verdict: Mapping[str, Any]) -> Markup:
-    rows, logs = np.array([(0.0, 0.0), *verdict["history"]]).T
-    path = Line(trial.candidate, rows, logs)
+    """Draw how evidence for and against a candidate went, from a verdict as the audit keeps it."""
+    paths = [
+        Line(f"{name} {trial.candidate}", *np.array([(0.0, 0.0), *verdict[key]]).T)
+        for name, key in (("for", "history"), ("against", "history_against"))
+        if key in verdict  # verdicts of before it was bet against candidates lack the second
+    ]
     needed, unit = float(verdict["needed"]), str(verdict["unit"])
+    rolls_back = float(verdict["needed_against"]) if len(paths) > 1 else None
 
     def draw(theme: Theme) -> Figure:
-        return evidence_over_time([path], needed, unit=unit, theme=theme)
+        return evidence_over_time(paths, needed, rolls_back=rolls_back, unit=unit, theme=theme)
 
     alt = (
         f"Line plot of the evidence for {trial.candidate} over {unit}, log scale: it rose to "
         f"{math.exp(min(float(verdict['log_evidence']), 700.0)):.3g}; {needed:,.0f} promotes."
     )
+    if rolls_back is not None:
+        worst = math.exp(min(float(verdict["log_evidence_against"]), 700.0))
+        alt += f" The evidence against it rose to {worst:.3g}; {rolls_back:,.0f} rolls back."
     return picture(draw, alt)
 
 

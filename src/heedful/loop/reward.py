@@ -12,7 +12,8 @@ from heedful.contract import Streams
 from heedful.evaluate import auc, brier, calibration_error, log_loss
 from heedful.loop.answers import train_answers, unit_means
 from heedful.loop.bench import SPOKEN, Bench, units_of
-from heedful.loop.lessons import split_of
+from heedful.loop.lessons import split_of, without_answers
+from heedful.loop.run import Run
 from heedful.reward import CommentReader, Fitted, Pairs, Ratings, RewardError, SubjectScales
 from heedful.reward.answers import Answers
 from heedful.reward.ensemble import resamples
@@ -62,13 +63,16 @@ def fit_reward(bench: Bench) -> Fit:
     if section.normalise == "subject":
         scales, measured = _scales(bench, snapshot, train)
         metrics |= measured
+    runs: list[Run] = []
     if section.silence == "model":
-        answers, measured = _answers(bench, snapshot, train)
+        answers, runs, measured = _answers(bench, snapshot, train)
         metrics |= measured
     with bench.shelf.new(_card(bench, snapshot, metrics)) as placed:
         Fitted(reader, scales).save(placed.folder)
         if answers is not None:
             answers.save(placed.folder / ANSWERS)
+    for run in runs:
+        run.finish()
     return Fit(placed.name, metrics)
 
 
@@ -130,19 +134,20 @@ def _scales(
 
 def _answers(
     bench: Bench, snapshot: Snapshot, train: np.ndarray
-) -> tuple[Answers, dict[str, float]]:
-    """Return a model of answers, and what it says to subjects nothing was fitted to."""
+) -> tuple[Answers, list[Run], dict[str, float]]:
+    """Return a model of answers, its runs, and what it says to subjects nothing was fitted to."""
     config, kind = bench.config, SPOKEN[bench.config.reward.kind]
     vocabulary = bench.domain.vocabulary(snapshot)
     matured = bench.earned(snapshot, None).matured
     streams = bench.domain.encode(snapshot, vocabulary, matured=matured)
+    streams = without_answers(streams, ~train[units_of(streams, snapshot)])
     kinds = [channel.kind for channel in streams.schema.channels]
     if kind not in kinds:
         raise RewardError(
             f'nobody answers with a {kind} here, so reward.silence = "model" has nothing to learn'
         )
     answered = ~np.isnan(streams.slots.feedback[:, kinds.index(kind)])
-    answered &= train[units_of(streams, snapshot)] & comparable(streams, kinds.index(kind))
+    answered &= comparable(streams, kinds.index(kind))
     part = _parts(streams.slots.stream, answered, config.workspace.seed)
     true = streams.slots.feedback[:, kinds.index(kind)].astype(np.float64)
     _require_both(true[part == 0], kind)
@@ -162,9 +167,10 @@ def _answers(
                 channel=kinds.index(kind),
             )
         )
-    answers = Answers(tuple(members), vocabulary, config.policy.window)
+    networks, runs = zip(*members, strict=True)
+    answers = Answers(networks, vocabulary, config.policy.window)
     found = _measured(answers, streams, kind, part, true)
-    return answers, {f"{kind}/{name}": value for name, value in found.items()}
+    return answers, list(runs), {f"{kind}/{name}": value for name, value in found.items()}
 
 
 def comparable(streams: Streams, channel: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -45,6 +47,15 @@ class Checkpoint:
         """Return the tensors of a group under their own names."""
         head = f"{name}."
         return {k.removeprefix(head): v for k, v in self.tensors.items() if k.startswith(head)}
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """Return 32 hexadecimal digits of what a run learns from beside its snapshot."""
+    hasher = hashlib.sha256()
+    for array in arrays:
+        hasher.update(f"{array.dtype.str}:{array.shape}:".encode())
+        hasher.update(np.ascontiguousarray(array).data)
+    return hasher.hexdigest()[:32]
 
 
 class Run:

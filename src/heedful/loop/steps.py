@@ -24,14 +24,14 @@ from heedful.loop.lessons import (
     by_reward,
     chosen_by_people,
     split_of,
+    to_reinforce,
     validation_of,
-    weighted,
     without_answers,
 )
 from heedful.loop.pretrain import pretrain
 from heedful.loop.range_test import RangeTest, range_test
 from heedful.loop.reinforce import reinforce_from_log
-from heedful.loop.run import Run
+from heedful.loop.run import Run, fingerprint
 from heedful.loop.tune import gather, tune
 from heedful.policy import (
     Floor,
@@ -232,13 +232,14 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
     config = bench.config
     earned = bench.learned(snapshot, reward)
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma, earned=earned)
-    trained = split_of(config.pretrain, streams, snapshot).train & ~streams.slots.reviewed
-    streams = weighted(streams, trained)
+    train = split_of(config.pretrain, streams, snapshot).train & ~streams.slots.reviewed
+    streams = to_reinforce(streams, train)
     ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)
     counts = start.describe(
         [policy, loaded.policy], loaded.vocabulary, snapshot, np.unique(streams.slots.unit[ours])
     )
-    run = _run(bench, "reinforce", snapshot, parent=parent, reward=reward)
+    earned_so_far = fingerprint(streams.slots.reward, streams.slots.weight)
+    run = _run(bench, "reinforce", snapshot, parent=parent, reward=reward, earned=earned_so_far)
     try:
         metrics = reinforce_from_log(
             policy,
@@ -259,7 +260,7 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
         loaded.vocabulary,
         snapshot,
         step="reinforce",
-        metrics=metrics | counts,
+        metrics=metrics | counts | {"matured": int(earned.matured.sum())},
         parent=parent,
         reward=reward,
     )
@@ -350,7 +351,19 @@ def _run(
     parent: Version | None,
     member: int = 0,
     reward: str | None = None,
+    earned: str = "",
 ) -> Run:
+    """Open the run with these inputs.
+
+    Args:
+        bench: what is worked with.
+        step: what is done.
+        snapshot: what is learned from.
+        parent: what it begins with.
+        member: which of an ensemble.
+        reward: the fitted reward.
+        earned: fingerprint of the rewards; they depend on the clock too, by what has matured.
+    """
     inputs = {
         "step": step,
         "snapshot": {"watermark": snapshot.watermark, "digest": snapshot.digest()},
@@ -358,7 +371,8 @@ def _run(
         "parent": None if parent is None else parent.name,
         "code": current_code().digest,
         "member": member,
-    } | ({} if reward is None else {"reward": reward})
+    }
+    inputs |= {name: it for name, it in (("reward", reward), ("earned", earned)) if it}
     return Run.open(bench.runs, inputs, bench.reporter(step))
 
 

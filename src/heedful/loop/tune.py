@@ -105,7 +105,9 @@ def gather(
     held = _held_out_units(streams, spared)
     kept = [label for label in labels if not _overlaps(label, held)]
     possible = _possible(parent, streams, kept, window)
+    heard = set(snapshot.names.people)
     left_out = {
+        "trusted_people_who_said_nothing": sum(giver not in heard for giver in givers),
         "labels_of_held_out_units": len(labels) - len(kept),
         "labels_not_allowed": len(kept) - len(possible),
         "units_unknown": len(unknown),

@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 NO_LIMIT = 1 << 40
-TRIES = 2_000
+TRIES = 20_000
 """Steps of the search for a plan, after which rules count as impossible to meet."""
 
 Plan = tuple[int, ...]
@@ -90,6 +90,7 @@ class Quotas:
                 "ChoiceSet.within(places)"
             )
         self.places, self.repeat, self.end = places or NO_LIMIT, repeat, end
+        self._last: tuple[bytes, _Search] | None = None
         owner = np.repeat(np.arange(len(quotas)), [len(quota.units) for quota in quotas])
         units = np.concatenate([np.empty(0, np.int64), *(quota.units for quota in quotas)])
         order = np.lexsort((owner, units))
@@ -103,7 +104,7 @@ class Quotas:
     def within(self, places: int) -> Self:
         """Return the same for decisions of at most ``places`` units."""
         other = copy.copy(self)
-        other.places = places
+        other.places, other._last = places, None
         return other
 
     def groups_of(self, unit: int) -> Ints:
@@ -117,9 +118,7 @@ class Quotas:
         Args:
             possible: bool [V], what may be chosen at all.
         """
-        if not self.requires:
-            return ()
-        return _Search(self, self._supply(possible)).run()
+        return () if not self.requires else self._searched(possible).found
 
     def refusal(self, possible: Flags) -> str | None:
         """Say why no decision from what is ``possible`` keeps the rules, ``None`` if one does."""
@@ -138,6 +137,11 @@ class Quotas:
         required = " and ".join(
             name for name, least in zip(self.names, self.least.tolist(), strict=True) if least
         )
+        if self._searched(possible).gave_up:
+            return (
+                f"{required}: no way was found to meet this with {self.places} units, in "
+                f"{TRIES:,} steps of trying; require fewer, or ask for a longer decision"
+            )
         return f"{required}: no {self.places} units meet this under the limits; require fewer"
 
     def start(self, plan: Plan) -> Tally:
@@ -161,6 +165,13 @@ class Quotas:
         owners = [(c, g) for c, groups in enumerate(self.groups_in) for g in groups]
         self.pairs = np.array(owners, np.int64).reshape(-1, 2)  # class, group
 
+    def _searched(self, possible: Flags) -> _Search:
+        """Search for a plan once: whoever asks whether there is one draws with it next."""
+        asked = possible.tobytes()
+        if self._last is None or self._last[0] != asked:
+            self._last = asked, _Search(self, self._supply(possible))
+        return self._last[1]
+
     def _supply(self, possible: Flags) -> list[int]:
         """Return how many units of each class can be chosen."""
         possible = possible.copy()
@@ -171,15 +182,22 @@ class Quotas:
 
 
 class _Search:
-    """Depth first, the class first that serves most groups and is limited by fewest."""
+    """Depth first, the class first that serves most groups and is limited by fewest.
+
+    Attributes:
+        found: the plan; ``None`` where there is none, or none was found.
+        gave_up: the search ended before it had tried everything.
+    """
 
     def __init__(self, quotas: Quotas, supply: list[int]) -> None:
         self._groups_in, self._places = quotas.groups_in, quotas.places
         self._supply = supply
         self._needs, self._room = quotas.least.tolist(), quotas.most.tolist()
         self._limited = [limit < NO_LIMIT for limit in self._room]
+        self.gave_up = False
+        self.found = self._run()
 
-    def run(self) -> Plan | None:
+    def _run(self) -> Plan | None:
         chosen: list[int] = []
         ways = [self._ways() if self._within(0) else iter(())]
         for _ in range(TRIES):
@@ -195,6 +213,7 @@ class _Search:
             if max(self._needs) <= 0:
                 return tuple(chosen)
             ways.append(self._ways() if self._within(len(chosen)) else iter(()))
+        self.gave_up = True
         return None
 
     def _within(self, n_chosen: int) -> bool:

@@ -11,6 +11,9 @@ from typing import Any, Self
 
 from heedful.record.errors import RecordError, check_id, check_number
 
+MOST_PENALTY = 1e6
+"""The largest penalty, in nats: far beyond any logit, and far within what logits can hold."""
+
 ALL = "all"
 """The digest of the choice set that forbids nothing: every unit, each at most once."""
 
@@ -33,6 +36,7 @@ class Group:
     most: int | None = None
     penalty: float = 0.0
     name: str = field(default="group", compare=False)
+    _kept: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check ids and numbers.
@@ -49,13 +53,19 @@ class Group:
                 problem = f"requires {self.least} units and allows {self.most}"
                 raise RecordError(self.name, problem, "require at most what is allowed")
         check_number(f"{self.name}.weight", self.penalty)
-        if self.penalty < 0:
-            raise RecordError(f"{self.name}.weight", f"is {self.penalty}", "give 0 or more")
+        if not 0 <= self.penalty <= MOST_PENALTY:
+            problem = f"is {self.penalty}"
+            raise RecordError(f"{self.name}.weight", problem, f"give 0 to {MOST_PENALTY:,.0f} nats")
+        object.__setattr__(self, "_kept", _json(self.fields()))
 
     @property
     def binds(self) -> bool:
         """Whether it says anything."""
         return self.least > 0 or (bool(self.units) and (self.most is not None or self.penalty > 0))
+
+    def kept(self) -> str:
+        """Return canonical JSON of what is kept of it."""
+        return self._kept
 
     def fields(self) -> dict[str, object]:
         """Return what is kept of it: its members in order, and what it says of them."""
@@ -79,7 +89,9 @@ class ChoiceSet:
         seen: whether units of the subject's earlier decisions in the log may be chosen again.
         repeat: whether a unit may stand twice within the decision (tokens may, items may not).
         end: the unit that closes a decision of variable length, chosen like any other.
-        groups: what a decision may hold of units taken together.
+        groups: what a decision may hold of units taken together. They are put in the order in
+            which the log keeps them: which units are barred on the way to what is required depends
+            on it, and who replays knows no other.
         places: the longest decision, in units; said where a group requires some (see
             :meth:`within`), as what is possible then depends on how many places are left.
     """
@@ -93,7 +105,9 @@ class ChoiceSet:
     places: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the ids and that something is left to choose from."""
+        """Check the ids and that something is left to choose from; put the groups in order."""
+        if len(self.groups) > 1:
+            object.__setattr__(self, "groups", tuple(sorted(self.groups, key=Group.kept)))
         for unit in (*(self.allowed or ()), *self.forbidden):
             check_id("choices", unit)
         if self.allowed is not None and not set(self.allowed) - set(self.out):
@@ -148,9 +162,9 @@ class ChoiceSet:
             "repeat": self.repeat,
             "end": self.end,
         }
-        groups = [_json(group.fields()) for group in self.groups if group.binds]
+        groups = [json.loads(group.kept()) for group in self.groups if group.binds]
         if groups:  # sets without any keep the names they have in older logs
-            fields["groups"] = [json.loads(group) for group in sorted(groups)]
+            fields["groups"] = groups
             fields["places"] = self.places
         return _json(fields)
 

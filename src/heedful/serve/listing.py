@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -41,8 +42,35 @@ def check(out: Path) -> None:
         _pyarrow()
 
 
-def write(answers: Iterable[Answer], out: Path) -> int:
-    """Write one row a unit: subject, rank, unit, probability, policy; return how many answers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a file of lists holds.
+
+    Attributes:
+        subjects: how many were ranked for.
+        empty: how many of them have no row, as nothing could be shown to them.
+        why: why, for the first of those.
+        unknown: units that were asked about and that the policy does not know.
+    """
+
+    subjects: int = 0
+    empty: int = 0
+    why: str = ""
+    unknown: tuple[str, ...] = ()
+
+    def and_also(self, answers: Sequence[Answer]) -> Written:
+        """Return this with ``answers`` counted in."""
+        without = [answer.why for answer in answers if not answer.units]
+        return Written(
+            subjects=self.subjects + len(answers),
+            empty=self.empty + len(without),
+            why=self.why or next(iter(without), ""),
+            unknown=answers[0].unknown,
+        )
+
+
+def write(answers: Iterable[Answer], out: Path) -> Written:
+    """Write one row a unit: subject, rank, unit, probability, policy.
 
     A batch at a time is in memory. An earlier file of this name is replaced once the new one is
     whole; if that fails it stays as it was.
@@ -52,16 +80,16 @@ def write(answers: Iterable[Answer], out: Path) -> int:
         OSError: the file cannot be written.
     """
     check(out)
-    count, left = 0, iter(answers)
+    written, left = Written(), iter(answers)
     with _whole(out) as part:
         writer = _Parquet(part) if out.suffix == ".parquet" else _Csv(part)
         try:
             while batch := list(islice(left, BATCH)):
                 writer.write([row for answer in batch for row in _rows(answer)])
-                count += len(batch)
+                written = written.and_also(batch)
         finally:
             writer.close()
-    return count
+    return written
 
 
 def _rows(answer: Answer) -> Iterator[Row]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from heedful.contract import Domain, Rule, Rulebook, Session, Stream, as_rule, decide
+from heedful.contract.rules import units_named
 from heedful.record import Decision, Description
 from heedful.serve.history import records
 from heedful.serve.policies import Served
@@ -35,6 +36,7 @@ class Answer:
         decisions: how many there are in the subject's history; with none this is the answer for
             somebody of whom nothing is known but, perhaps, a description.
         why: why there is nothing to show; empty where there is something.
+        unknown: units that were asked about and that the version does not know.
     """
 
     subject: str
@@ -43,6 +45,7 @@ class Answer:
     probabilities: tuple[float, ...]
     decisions: int
     why: str = ""
+    unknown: tuple[str, ...] = ()
 
     @property
     def cold(self) -> bool:
@@ -61,6 +64,7 @@ class Answer:
                 for rank, (unit, probability) in enumerate(ranked, start=1)
             ],
             "why": self.why,
+            "unknown": list(self.unknown),
         }
 
 
@@ -107,11 +111,14 @@ class Recommender:
             raise ValueError(f"k is {k}; ask for at least 1 unit")
         choices = self._rulebook.choices({}, asked).within(k)
         rule = as_rule(choices, self._served.vocabulary)
+        named = (*(choices.allowed or ()), *choices.forbidden, *units_named(asked))
+        vocabulary = self._served.vocabulary
+        unknown = tuple(unit for unit in dict.fromkeys(named) if unit not in vocabulary)
         subjects = list(people)
         for start in range(0, len(subjects), BATCH):
             batch = subjects[start : start + BATCH]
             answers = self._batch(batch, people, rule, k, now)
-            yield from (answers[subject] for subject in batch)
+            yield from (replace(answers[subject], unknown=unknown) for subject in batch)
 
     def _batch(
         self, subjects: Sequence[str], names: Mapping[str, str], rule: Rule, k: int, now: float

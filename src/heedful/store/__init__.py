@@ -10,6 +10,7 @@ from heedful.store.importing import (
     ImportReport,
     Mapping,
     Problem,
+    UnknownFormatError,
     describe_file,
     import_file,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Snapshot",
     "StoreError",
     "Texts",
+    "UnknownFormatError",
     "describe_file",
     "import_file",
 ]

@@ -34,7 +34,7 @@ class WriterLock:
             os.close(self._file)
             raise StoreError(
                 f"{path}: process {holder or 'unknown'} is writing to this log, and a log has one "
-                "writer at a time; stop that process, or open the log with write=False"
+                "writer at a time; wait until that import is done, or stop that server"
             ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)

@@ -287,6 +287,17 @@ class Log:
             row = connection.exec_driver_sql(f"SELECT {', '.join(queries)}").one()
         return Counts(*row)
 
+    def unjoined(self, since: float) -> int:
+        """Return how much feedback that arrived since then has not found its decision, or misfits.
+
+        Args:
+            since: seconds since the epoch.
+        """
+        query = "SELECT count(*) FROM parked WHERE received_at >= ?"
+        with self._reading() as connection:
+            count: int = connection.exec_driver_sql(query, (since,)).scalar_one()
+        return count
+
     def check(self) -> list[Check]:
         """Examine the database, the segments and the version of SQLite, for ``heedful doctor``."""
         with self._reading() as connection:

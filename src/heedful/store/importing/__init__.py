@@ -2,7 +2,12 @@
 
 from heedful.store.importing.describing import Features, describe_file
 from heedful.store.importing.mapping import Mapping
-from heedful.store.importing.report import ImportRefusedError, ImportReport, Problem
+from heedful.store.importing.report import (
+    ImportRefusedError,
+    ImportReport,
+    Problem,
+    UnknownFormatError,
+)
 from heedful.store.importing.run import Progress, import_file
 
 __all__ = [
@@ -12,6 +17,7 @@ __all__ = [
     "Mapping",
     "Problem",
     "Progress",
+    "UnknownFormatError",
     "describe_file",
     "import_file",
 ]

@@ -19,7 +19,7 @@ NO_POSITION = -1
 MAX_POSITION = 65_535
 
 # As numbers are printed. An id with leading zeros and a hash of digits and an e stay text.
-NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]\d{1,2})?")
+NUMBER = re.compile(r"-?((0|[1-9]\d{0,14})(\.\d*)?|\.\d{1,15})([eE][+-]\d{1,2})?")
 TRUTH = {"true": True, "false": False}
 
 
@@ -105,15 +105,15 @@ def position(text: str) -> int:
 def fact(text: str) -> object:
     """Return what a cell of the context says: a number, true or false, or text; None if nothing.
 
-    >>> [fact(text) for text in ("3", "-0.5", "1e-05", "true", "007", "12e3", "")]
-    [3, -0.5, 1e-05, True, '007', '12e3', None]
+    >>> [fact(text) for text in ("3", "-0.5", " .5", "1e-05", "True", "007", "12e3", "")]
+    [3, -0.5, 0.5, 1e-05, True, '007', '12e3', None]
     """
     if not text:
         return None
-    match = NUMBER.fullmatch(text)
-    if match is None:
-        return TRUTH.get(text, sound(text, 65_536))
-    return float(text) if match[2] or match[3] else int(text)
+    bare = text.strip()
+    if NUMBER.fullmatch(bare):
+        return int(bare) if bare.lstrip("-").isdigit() else float(bare)
+    return TRUTH.get(bare.lower(), sound(text, 65_536))
 
 
 def order(text: str) -> float:

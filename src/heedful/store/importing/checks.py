@@ -63,6 +63,7 @@ class Events:
         policy: ``int32 [R]``.
         context: ``int32 [R]``.
         spoiled: decisions that a bad row belongs to, as :meth:`key` has them, and its line.
+        doubtful: names of decisions with a bad row of which more is not known, and its line.
     """
 
     sequenced: bool = True
@@ -87,6 +88,7 @@ class Events:
     policy: array[int] = field(default_factory=lambda: array("i"))
     context: array[int] = field(default_factory=lambda: array("i"))
     spoiled: dict[Key, int] = field(default_factory=dict)
+    doubtful: dict[str, int] = field(default_factory=dict)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column as an array that shares its memory; one that is absent is read-only."""
@@ -243,7 +245,12 @@ class Checker:
         rows = {role: list(compress(column, bad)) for role, column in values.items()}
         lines = list(compress(lines, bad))
         for line, key in zip(lines, self._keys(rows, lines), strict=True):
-            if key[-1] and not any(isinstance(part, BadCellError) for part in key):
+            *rest, name = key
+            if isinstance(name, BadCellError):
+                self._findings.lost(line)
+            elif name and any(isinstance(part, BadCellError) for part in rest):
+                self.events.doubtful.setdefault(str(name), line)
+            elif name:
                 self.events.spoiled.setdefault(key, line)
 
     def _keys(self, values: dict[str, list[Any]], lines: list[int]) -> Iterator[Key]:

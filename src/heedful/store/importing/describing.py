@@ -19,6 +19,7 @@ from heedful.store.importing.report import (
     ImportRefusedError,
     ImportReport,
     Problem,
+    UnknownFormatError,
     UnusableFileError,
 )
 from heedful.store.importing.run import Progress
@@ -148,7 +149,7 @@ def describe_file(
         return findings.report()
     if findings.refused and quarantine is None:
         raise ImportRefusedError(path, findings.report())
-    with Quarantine(quarantine) as bad:
+    with Quarantine(quarantine, path) as bad:
         bad.write(findings.quarantined(path.name))
         statuses = [receipt.status for receipt in log.describe(known)]
     return findings.report(added=statuses.count("added"), duplicates=statuses.count("duplicate"))
@@ -168,7 +169,7 @@ class _Rows:
             features = features or KNOWN.get(tuple(source.columns))
             if features is None:
                 found = ", ".join(source.columns) or "JSON lines"
-                raise StoreError(
+                raise UnknownFormatError(
                     f"{path}: the format is not known (it has {found}); say which column is the id"
                 )
             self._columns = _columns(path, features, source.columns)

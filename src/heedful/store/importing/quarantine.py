@@ -10,13 +10,29 @@ from typing import Self
 
 from heedful.store.errors import StoreError
 
+FIRST = b'{"file":'
+"""How each line of a quarantine begins."""
+
 
 class Quarantine:
     """Appends lines to a file, and takes them away again where what follows fails."""
 
-    def __init__(self, path: str | Path | None) -> None:
+    def __init__(self, path: str | Path | None, source: Path) -> None:
+        """Be ready to append to ``path`` what of ``source`` is at fault.
+
+        Raises:
+            StoreError: the file holds something else, which rows would spoil.
+        """
         self._path = None if path is None else Path(path)
         self._size: int | None = None
+        if self._path is None or not self._path.exists():
+            return
+        if self._path.samefile(source):
+            raise StoreError(f"{path}: is the file that is imported; name another one for bad rows")
+        if self._path.is_file() and not _holds_rows(self._path):
+            raise StoreError(
+                f"{path}: is there already and holds no rows that were set aside; name another one"
+            )
 
     def write(self, lines: Iterable[str]) -> None:
         """Append ``lines``; on disk when this returns. Nothing is made for no lines.
@@ -53,3 +69,10 @@ class Quarantine:
             os.truncate(self._path, self._size)
         else:
             self._path.unlink(missing_ok=True)
+
+
+def _holds_rows(path: Path) -> bool:
+    """Whether a file is empty, or begins as a quarantine does."""
+    with path.open("rb") as file:
+        head = file.read(len(FIRST))
+    return not head or head == FIRST

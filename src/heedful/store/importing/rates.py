@@ -58,6 +58,8 @@ def _too_fast(events: Events, order: Order, too_many: int) -> dict[int, int]:
     subject, at = events.column("subject")[order.first], events.column("at")[order.first]
     sort = np.lexsort((at, subject))
     subject, at = subject[sort], at[sort]
+    if len(at) < too_many:
+        return {}
     early, late = slice(None, len(at) - too_many + 1), slice(too_many - 1, None)
     found = np.unique(
         subject[late][(subject[late] == subject[early]) & (at[late] - at[early] < SUSTAINED)]

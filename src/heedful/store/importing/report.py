@@ -72,8 +72,13 @@ class ImportRefusedError(StoreError):
         shown = "\n".join(f"  {problem}" for problem in report.problems[:5])
         rest = report.n_problems - min(5, len(report.problems))
         more = f"\n  and {rest} more" if rest > 0 else ""
-        super().__init__(f"{path}: {report.n_problems} problems, nothing was added\n{shown}{more}")
+        count = "1 problem" if report.n_problems == 1 else f"{report.n_problems} problems"
+        super().__init__(f"{path}: {count}, nothing was added\n{shown}{more}")
         self.report = report
+
+
+class UnknownFormatError(StoreError):
+    """Nobody said what the columns of the file mean, and they are none that are known."""
 
 
 class UnusableFileError(Exception):
@@ -89,12 +94,14 @@ class Findings:
         read: rows seen so far.
         count: problems found so far.
         listed: the first of them.
+        lost_at: the first row of which nobody can tell to which decision it belongs; 0 for none.
     """
 
     keep_rows: bool = False
     read: int = 0
     count: int = 0
     listed: list[Problem] = field(default_factory=list)
+    lost_at: int = 0
     _rows: dict[int, str] = field(default_factory=dict)
     _reasons: dict[int, list[Problem]] = field(default_factory=dict)
 
@@ -106,6 +113,10 @@ class Findings:
         self._rows[problem.line] = raw if self.keep_rows else ""
         if self.keep_rows:
             self._reasons.setdefault(problem.line, []).append(problem)
+
+    def lost(self, line: int) -> None:
+        """Take down that nobody can tell to which decision the row at ``line`` belongs."""
+        self.lost_at = self.lost_at or line
 
     def fail(self, *problems: Problem) -> NoReturn:
         """Take down problems of the file as a whole.

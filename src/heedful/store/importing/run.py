@@ -9,7 +9,6 @@ from pathlib import Path
 
 from heedful.record.errors import check_text
 from heedful.store.admission import Admission
-from heedful.store.errors import StoreError
 from heedful.store.importing.checks import LONGEST_POLICY, Checker
 from heedful.store.importing.enter import Entry
 from heedful.store.importing.events import Order, in_order
@@ -22,6 +21,7 @@ from heedful.store.importing.report import (
     ImportRefusedError,
     ImportReport,
     Problem,
+    UnknownFormatError,
     UnusableFileError,
 )
 from heedful.store.log import Log
@@ -85,6 +85,8 @@ def import_file(
     try:
         now = time.time() if now is None else now
         checker = _read(path, mapping, findings, progress, now)
+        if quarantine is not None and checker.mapping.decision:
+            _refuse_lost_rows(findings)
         order = in_order(checker.events, findings)
         order = without_bots(checker.events, order, checker.mapping, bot_rate, findings)
     except UnusableFileError:
@@ -96,7 +98,7 @@ def import_file(
         return _rehearse(log, order, findings, begin)
     strict = quarantine is None
     _refuse_bad_rows(path, findings, strict=strict)
-    with Quarantine(quarantine) as bad, log.admitting() as admission:
+    with Quarantine(quarantine, path) as bad, log.admitting() as admission:
         entry = begin(admission)
         entry.enter(order, lambda done, total: progress("writing", done, total))
         _refuse_bad_rows(path, findings, strict=strict)
@@ -114,7 +116,7 @@ def _read(
         mapping = mapping or recognise(source.layout, source.columns)
         if mapping is None:
             found = ", ".join(source.columns) or "JSON lines"
-            raise StoreError(
+            raise UnknownFormatError(
                 f"{path}: the format is not known (it has {found}); "
                 "say which column is the subject, the unit, the rating, the time"
             )
@@ -125,6 +127,20 @@ def _read(
     if not findings.read:
         findings.fail(Problem(1, "", "empty", "", "the file has a header and no rows"))
     return checker
+
+
+def _refuse_lost_rows(findings: Findings) -> None:
+    """Refuse a file of slates with a row of which nobody can tell to which one it belongs.
+
+    Raises:
+        UnusableFileError: there is one; a quarantine would leave a slate that lacks it.
+    """
+    if findings.lost_at:
+        hint = (
+            "nobody can tell which decision this row belongs to, which would go in without it; "
+            "mend or remove the row, or the decision as a whole"
+        )
+        findings.fail(Problem(findings.lost_at, "", "decision", "", hint))
 
 
 def _rehearse(

@@ -72,11 +72,12 @@ def _leaders(events: Events, rows: Ints) -> Ints:
 
 def _spoiled(events: Events, found: Grouped) -> dict[int, int]:
     """Return the decisions that a bad row belongs to, and its line."""
-    if not events.spoiled:
+    if not events.spoiled and not events.doubtful:
         return {}
     firsts = found.rows[found.offsets[:-1]].tolist()
     keys = ((number, events.key_of(row)) for number, row in enumerate(firsts))
-    return {number: events.spoiled[key] for number, key in keys if key in events.spoiled}
+    lines = ((n, events.spoiled.get(key) or events.doubtful.get(str(key[-1]))) for n, key in keys)
+    return {number: line for number, line in lines if line}
 
 
 def _unsound(events: Events, found: Grouped, findings: Findings) -> dict[int, int]:
@@ -131,7 +132,10 @@ def _misplaced(
     yield missing, "has no position; the units of a decision are ordered by it"
     again = (place > 0) & (position == before) & ~missing
     yield again, "stands at the position of another unit of its decision"
-    begins = (place == 0) & (position <= 1)  # positions count from 0 or from 1
+    # Positions count from 0 or from 1, in all of a file alike.
+    named = (events.column("decision")[rows] > 0) & ~missing
+    lowest = min(1, int(position[named].min(initial=1)))
+    begins = (place == 0) & (position == lowest)
     gap = (position > before + 1) & ~begins & ~np.isnan(events.column("propensity")[rows])
     yield (
         gap,

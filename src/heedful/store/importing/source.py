@@ -221,6 +221,7 @@ class Source:
     def _reject(self, problem: Problem, raw: str) -> None:
         self._findings.read += 1
         self._findings.add(problem, raw)
+        self._findings.lost(problem.line)
 
 
 def _recorded(lines: Iterator[str], pending: list[str]) -> Iterator[str]:

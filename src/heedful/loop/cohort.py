@@ -1,0 +1,131 @@
+"""The people of a trial who can be judged by now, and what counts of what they said.
+
+A subject's window opens with its first decision in the trial. What was decided within it, and said
+before it is judged, counts; what comes later counts for nothing. So a subject's number never
+changes once it was judged, and the path of the evidence is the same however often one looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from heedful.evaluate import SubjectRewards, per_subject
+from heedful.loop.judge import TrialRows, trial_rows
+from heedful.store.registry import Trial
+from heedful.store.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a subject is observed, and when: ``window`` and ``maturity`` in seconds."""
+
+    window: float
+    maturity: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The subjects of a trial whose windows have matured, M of them, in the order of maturity.
+
+    Attributes:
+        snapshot: the log without feedback that came after its subject was judged.
+        found: the trial's decisions.
+        patience: how long each was observed.
+        subjects: int [M], their codes in the snapshot.
+        arm: bool [M], True where the candidate decided.
+        share: float64 [M], probability of that.
+        opening: int64 [M], the row of each one's first decision.
+        counted: int64, the decisions within the windows.
+        late: feedback to these decisions that came after its subject was judged.
+    """
+
+    snapshot: Snapshot
+    found: TrialRows
+    patience: Patience
+    subjects: np.ndarray
+    arm: np.ndarray
+    share: np.ndarray
+    opening: np.ndarray
+    counted: np.ndarray
+    late: int
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Return each subject's mean of ``values`` [N] over the decisions of its window, [M].
+
+        Raises:
+            ValueError: as `per_subject`.
+        """
+        return _reduced(self.snapshot, self.found, values, self.patience).rewards
+
+
+def cohort(trial: Trial, snapshot: Snapshot, patience: Patience) -> Cohort:
+    """Return the cohort of ``trial``."""
+    found, decisions = trial_rows(trial, snapshot), snapshot.decisions
+    one = _reduced(snapshot, found, np.zeros(decisions.n), patience)
+    judged_at = np.full(len(snapshot.names.subjects), np.inf)
+    judged_at[one.subjects] = one.matured_at
+    arm = np.zeros(len(judged_at), dtype=bool)
+    arm[decisions.subject[found.rows]] = found.candidate
+    closes = judged_at - patience.maturity
+    counted = found.rows[decisions.made_at[found.rows] < closes[decisions.subject[found.rows]]]
+    counted = counted[np.isfinite(judged_at[decisions.subject[counted]])]
+    punctual, late = _punctual(snapshot, found.rows, counted, judged_at)
+    return Cohort(
+        snapshot=punctual,
+        found=found,
+        patience=patience,
+        subjects=one.subjects,
+        arm=arm[one.subjects],
+        share=np.full(len(one.subjects), trial.share),
+        opening=_opening(snapshot, found.rows, one.subjects),
+        counted=counted,
+        late=late,
+    )
+
+
+def _reduced(
+    snapshot: Snapshot, found: TrialRows, values: np.ndarray, patience: Patience
+) -> SubjectRewards:
+    decisions = snapshot.decisions
+    return per_subject(
+        decisions.subject[found.rows],
+        values[found.rows],
+        decisions.made_at[found.rows],
+        window=patience.window,
+        maturity=patience.maturity,
+        now=patience.now,
+    )
+
+
+def _opening(snapshot: Snapshot, rows: np.ndarray, subjects: np.ndarray) -> np.ndarray:
+    """Return the row of each subject's first decision in the trial, by time and then by place."""
+    decisions = snapshot.decisions
+    order = rows[np.lexsort((rows, decisions.made_at[rows]))]
+    first = np.zeros(len(snapshot.names.subjects), dtype=np.int64)
+    first[decisions.subject[order[::-1]]] = order[::-1]  # the last write wins: the first decision
+    opening: np.ndarray = first[subjects]
+    return opening
+
+
+def _punctual(
+    snapshot: Snapshot, rows: np.ndarray, counted: np.ndarray, judged_at: np.ndarray
+) -> tuple[Snapshot, int]:
+    """Return the snapshot without what came too late, and how much of that was about ``counted``.
+
+    What takes back late feedback goes with it.
+    """
+    decisions, feedback = snapshot.decisions, snapshot.feedback
+    deadline = np.full(decisions.n, np.inf)
+    deadline[rows] = judged_at[decisions.subject[rows]]
+    about = feedback.decision >= 0
+    late = np.zeros(feedback.n, dtype=bool)
+    late[about] = feedback.received_at[about] > deadline[feedback.decision[about]]
+    late |= (feedback.retracts >= 0) & late[np.maximum(feedback.retracts, 0)]
+    if not late.any():
+        return snapshot, 0
+    within = np.isin(feedback.decision[late], counted)
+    kept = feedback.take(np.flatnonzero(~late), np.arange(decisions.n))
+    return replace(snapshot, feedback=kept), int(within.sum())

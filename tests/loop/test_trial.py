@@ -1,0 +1,301 @@
+"""The verdict on a trial of a real workspace: guardrails, constraints, health of the data."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heedful.evaluate import HealthCheck, Verdict
+from heedful.loop.cohort import cohort
+from heedful.loop.deploy import ruling
+from heedful.loop.fitness import made_and_kept
+from heedful.loop.trial import patience
+from heedful.record import ALL_UNITS, Kind, mint_id
+from heedful.serve import DecisionRequest, FeedbackRequest
+from heedful.workspace import Workspace
+from tests.small_shop import Shop, write_ratings
+
+CHECKS = {
+    "join rate",
+    "duplicates",
+    "drops",
+    "late feedback",
+    "one version",
+    "missing feedback",
+    "features of the arms",
+    "features since training",
+    "effective sample size",
+    "share of the candidate",
+}
+Answer = Callable[[str, np.random.Generator], list[tuple[Kind, object]]]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop with a live version and a candidate on trial."""
+    folder = tmp_path_factory.mktemp("opened") / "shop"
+    Workspace.create(folder).close()
+    shop = Shop(folder)
+    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop.workspace.promote(shop.workspace.pretrain(), by="test")
+    shop.workspace.begin_trial(shop.workspace.popularity())
+    shop.close()
+    return folder
+
+
+class Served:
+    """A trial in which people answer as they are told to."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
+        self.shop = Shop(folder, settings)
+        self.workspace = self.shop.workspace
+        self.shop.now += 100
+        trial = self.workspace.registry.trial()
+        assert trial is not None
+        self.trial = trial
+        self.rng = np.random.default_rng(0)
+
+    def visit(
+        self,
+        people: int,
+        answer: Answer,
+        *,
+        context: bool = False,
+        delay: float = 0,
+        told: list[FeedbackRequest] | None = None,
+    ) -> None:
+        """Let people decide once each; their answers come after ``delay`` seconds."""
+        names = [f"visitor-{self.shop.now}-{number}" for number in range(people)]
+        asked = [
+            DecisionRequest(user=name, context={"hour": number % 24} if context else {})
+            for number, name in enumerate(names)
+        ]
+        with self.workspace.serving(seed=1) as service:
+            answers = service.decide(asked)
+            self.shop.now += delay
+            said = [
+                FeedbackRequest(
+                    decision=one.id,
+                    kind=kind,
+                    value=value,
+                    unit=0 if kind == Kind.CLICK else ALL_UNITS,
+                )
+                for one in answers
+                for kind, value in answer(one.policy, self.rng)
+            ]
+            service.feedback(said)
+        if told is not None:
+            told += said
+        self.shop.now += 30
+
+    def verdict(self) -> Verdict:
+        found = self.workspace.judge()
+        assert found is not None
+        return found
+
+    def check(self, name: str) -> HealthCheck:
+        [found] = [one for one in self.verdict().health if one.name == name]
+        return found
+
+
+@pytest.fixture
+def served(opened: Path, tmp_path: Path) -> Callable[..., Served]:
+    def make(**settings: object) -> Served:
+        folder = Path(shutil.copytree(opened, tmp_path / "shop"))
+        made.append(Served(folder, {k.replace("__", "."): v for k, v in settings.items()}))
+        return made[-1]
+
+    made: list[Served] = []
+    yield make
+    for one in made:
+        one.shop.close()
+
+
+def clicks(candidate: float, live: float, flags: float = 0.0) -> Answer:
+    """Answer with a click, or with a flag, by chances that depend on the version."""
+
+    def answer(policy: str, rng: np.random.Generator) -> list[tuple[Kind, object]]:
+        said: list[tuple[Kind, object]] = []
+        if rng.random() < (candidate if policy == "0002" else live):
+            said.append((Kind.CLICK, True))
+        if policy == "0002" and rng.random() < flags:
+            said.append((Kind.FLAG, "not for children"))
+        return said
+
+    return answer
+
+
+def test_all_checks_stand_in_the_verdict_and_pass_on_healthy_data(served):
+    trial = served()
+    trial.visit(300, clicks(0.9, 0.1), context=True)
+    verdict = trial.verdict()
+    assert {check.name for check in verdict.health} == CHECKS
+    assert [check.sentence for check in verdict.health if not check.passed] == []
+    assert verdict.promote
+    assert ruling(verdict, trial.workspace.config.gate) == "promote"
+
+
+def test_a_better_candidate_that_breaks_a_declared_limit_is_refused_by_name(served):
+    trial = served(constraints__at_most="{ flagged = 0.02 }", gate__not_more="{ flagged = 0.01 }")
+    trial.visit(400, clicks(0.9, 0.1, flags=0.3))
+    verdict = trial.verdict()
+    assert verdict.crossed_at is not None
+    assert not verdict.promote
+    assert verdict.rollback
+    words = verdict.words()
+    assert "refused: not_more flagged = 0.01 is broken: the candidate has 0.2" in words
+    assert "Refused: at_most flagged = 0.02 is broken: the candidate's mean is 0.2" in words
+    assert ruling(verdict, trial.workspace.config.gate) == "refuse"
+
+
+def test_a_guardrail_needs_evidence_before_a_promotion(served):
+    trial = served(gate__not_more="{ flagged = 0.05 }")
+    trial.visit(120, clicks(0.9, 0.1))
+    verdict = trial.verdict()
+    [guard] = verdict.guardrails
+    assert (verdict.crossed_at is not None, guard.passed, verdict.promote) == (True, False, False)
+    trial.visit(400, clicks(0.9, 0.1))
+    assert trial.verdict().promote
+
+
+def test_equal_service_between_groups_is_read_from_what_is_known_of_people(served):
+    trial = served(constraints__equal="{ country = 0.05 }", constraints__margin=0.05)
+    now, people = trial.shop.now, 300
+    facts = {f"visitor-{now}-{n}": {"country": ["de"] if n % 2 else ["fr"]} for n in range(people)}
+    trial.workspace.describe(subjects=facts)
+    trial.visit(people, clicks(0.5, 0.5))
+    [guard] = trial.verdict().guardrails
+    assert guard.name == "equal country = 0.05"
+    assert guard.value == pytest.approx(0, abs=0.2)
+    assert "de" in guard.words
+    assert "fr" in guard.words
+
+
+def test_an_unknown_measure_is_named(served):
+    trial = served(gate__not_less="{ joy = 0.1 }")
+    trial.visit(10, clicks(0.5, 0.5))
+    with pytest.raises(ValueError, match="no measure 'joy'"):
+        trial.verdict()
+
+
+def test_late_feedback_changes_no_judged_subject_and_is_counted(served):
+    trial = served(gate__maturity=5.0)
+    trial.visit(200, clicks(0.5, 0.5), delay=4)
+    before = trial.verdict()
+    assert trial.check("late feedback").value == 0
+    trial.visit(100, clicks(1.0, 1.0), delay=16)
+    after = trial.verdict()
+    assert dict(after.history)[128] == dict(before.history)[128]
+    late = trial.check("late feedback")
+    assert not late.passed
+    assert late.value == pytest.approx(0.5, abs=0.1)
+    judged = cohort(trial.trial, trial.workspace.log.snapshot(), patience(trial.workspace.bench()))
+    assert judged.late == 100
+    assert judged.snapshot.feedback.n == trial.workspace.log.snapshot().feedback.n - 100
+    assert not after.promote
+
+
+def test_a_retraction_that_comes_too_late_takes_nothing_back(served):
+    trial = served()
+    told: list[FeedbackRequest] = []
+    trial.visit(60, clicks(1.0, 1.0), told=told)
+    before = trial.verdict()
+    with trial.workspace.serving(seed=4) as service:
+        service.feedback(
+            [
+                FeedbackRequest(decision=one.decision, kind=one.kind, unit=0, retracts=one.id)
+                for one in told
+            ]
+        )
+    assert trial.workspace.log.snapshot().feedback.retracted.sum() == 60
+    after = trial.verdict()
+    assert after.candidate == before.candidate
+    assert after.live == before.live
+
+
+def test_feedback_that_never_finds_its_decision_lowers_the_join_rate(served):
+    trial = served()
+    trial.visit(100, clicks(1.0, 1.0))
+    assert trial.check("join rate").value == 1
+    with trial.workspace.serving(seed=2) as service:
+        lost = [
+            FeedbackRequest(
+                decision=mint_id(),
+                kind=Kind.CLICK,
+                value=True,
+                unit=0,
+                user="somebody",
+                given_at=trial.shop.now,
+            )
+            for _ in range(25)
+        ]
+        service.feedback(lost)
+    found = trial.check("join rate")
+    assert found.value == pytest.approx(100 / 125)
+    assert not found.passed
+
+
+def test_an_arm_without_feedback_holds_a_promotion_back(served):
+    trial = served()
+    trial.visit(200, clicks(0.9, 0.0))
+    verdict = trial.verdict()
+    assert verdict.crossed_at is not None
+    assert not verdict.promote
+    assert "nothing was heard at all" in verdict.words()
+
+
+def test_decisions_of_another_version_are_left_out_and_counted(served):
+    trial = served()
+    trial.visit(200, clicks(0.5, 0.5))
+    assert trial.check("one version").value == 0
+    swapped = replace(trial.trial, candidate="0001", baseline="0002")
+    snapshot = trial.workspace.log.snapshot()
+    judged = cohort(swapped, snapshot, patience(trial.workspace.bench()))
+    assert len(judged.found.strange) == 200
+    assert len(judged.subjects) == 0
+
+
+def test_a_missing_step_is_a_dropped_decision(served):
+    trial = served()
+    with trial.workspace.serving(seed=3) as service:
+        for _ in range(4):
+            service.decide([DecisionRequest(user=f"regular-{n}") for n in range(5)])
+    snapshot = trial.workspace.log.snapshot()
+    rows = np.flatnonzero(snapshot.decisions.seq > trial.trial.watermark)
+    assert made_and_kept(snapshot, rows) == (20, 20)
+    assert made_and_kept(snapshot, rows[snapshot.decisions.step[rows] != 2]) == (20, 15)
+
+
+def test_both_rules_judge_a_trial(served):
+    trial = served(gate__betting="agrapa")
+    trial.visit(200, clicks(0.9, 0.1))
+    adaptive = trial.verdict()
+    assert adaptive.promote
+    gate = trial.workspace.config.gate.model_copy(update={"betting": "mixture"})
+    trial.workspace.config = trial.workspace.config.model_copy(update={"gate": gate})
+    mixture = trial.verdict()
+    assert mixture.promote
+    assert mixture.log_evidence != adaptive.log_evidence
+
+
+def test_a_plan_draws_from_those_who_were_served_and_counts_days(served):
+    trial = served()
+    with (
+        Workspace.create(trial.workspace.folder.parent / "nobody") as nobody,
+        pytest.raises(ValueError, match="assume a click rate with --base"),
+    ):
+        nobody.plan(0.1)
+    trial.visit(50, clicks(0.4, 0.4))
+    assert trial.workspace.plan(0.1, rows=[100]).per_day is None
+    trial.shop.now += 2 * 86_400
+    trial.visit(50, clicks(0.4, 0.4))
+    plan = trial.workspace.plan(0.2, rows=[100, 2000])
+    assert plan.source == "100 subjects served here"
+    assert plan.per_day == pytest.approx(50, rel=0.01)
+    assert plan.k == 2
+    assert plan.days(100) == pytest.approx(2, rel=0.01)
+    assert plan.to_dict()["power"][1]["days"] == pytest.approx(40, rel=0.01)
+    assert plan.days(None) is None
