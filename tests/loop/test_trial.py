@@ -299,3 +299,23 @@ def test_a_plan_draws_from_those_who_were_served_and_counts_days(served):
     assert plan.days(100) == pytest.approx(2, rel=0.01)
     assert plan.to_dict()["power"][1]["days"] == pytest.approx(40, rel=0.01)
     assert plan.days(None) is None
+
+
+def test_every_look_sees_the_same_path_however_late_people_answer(served):
+    trial = served(gate__maturity=5.0)
+    looks = []
+    for delay in (1, 16, 4, 30, 14, 16, 2):
+        trial.visit(15, clicks(0.7, 0.7), delay=delay)
+        trial.shop.now -= 25  # the next ones come before these have all matured
+        bench = trial.workspace.bench()
+        judged = cohort(trial.trial, bench.log.snapshot(), patience(bench))
+        rewards = judged.means(bench.earned(judged.snapshot).decisions)
+        looks.append((judged.subjects.tolist(), rewards.tolist()))
+    last_subjects, last_rewards = looks[-1]
+    assert len({len(subjects) for subjects, _ in looks}) > 3
+    for subjects, rewards in looks:
+        assert last_subjects[: len(subjects)] == subjects
+        assert last_rewards[: len(rewards)] == rewards
+    assert judged.late > 0
+    assert 0 in last_rewards
+    assert any(last_rewards)

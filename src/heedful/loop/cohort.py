@@ -34,6 +34,7 @@ class Cohort:
         snapshot: the log without feedback that came after its subject was judged.
         found: the trial's decisions.
         patience: how long each was observed.
+        places: int64 [M], where they stand among all subjects who have matured.
         subjects: int [M], their codes in the snapshot.
         arm: bool [M], True where the candidate decided.
         share: float64 [M], probability of that.
@@ -45,6 +46,7 @@ class Cohort:
     snapshot: Snapshot
     found: TrialRows
     patience: Patience
+    places: np.ndarray
     subjects: np.ndarray
     arm: np.ndarray
     share: np.ndarray
@@ -58,29 +60,33 @@ class Cohort:
         Raises:
             ValueError: as `per_subject`.
         """
-        return _reduced(self.snapshot, self.found, values, self.patience).rewards
+        everybody = _reduced(self.snapshot, self.found, values, self.patience).rewards
+        means: np.ndarray = everybody[self.places]
+        return means
 
 
 def cohort(trial: Trial, snapshot: Snapshot, patience: Patience) -> Cohort:
     """Return the cohort of ``trial``."""
     found, decisions = trial_rows(trial, snapshot), snapshot.decisions
     one = _reduced(snapshot, found, np.zeros(decisions.n), patience)
+    places = np.arange(len(one.subjects))
+    subjects = one.subjects[places]
+    opening = _opening(snapshot, found.rows, subjects)
+    candidate = np.zeros(decisions.n, dtype=bool)
+    candidate[found.rows] = found.candidate
     judged_at = np.full(len(snapshot.names.subjects), np.inf)
-    judged_at[one.subjects] = one.matured_at
-    arm = np.zeros(len(judged_at), dtype=bool)
-    arm[decisions.subject[found.rows]] = found.candidate
-    closes = judged_at - patience.maturity
-    counted = found.rows[decisions.made_at[found.rows] < closes[decisions.subject[found.rows]]]
-    counted = counted[np.isfinite(judged_at[decisions.subject[counted]])]
+    judged_at[subjects] = one.matured_at[places]
+    counted = _within(snapshot, found.rows, opening, patience.window)
     punctual, late = _punctual(snapshot, found.rows, counted, judged_at)
     return Cohort(
         snapshot=punctual,
         found=found,
         patience=patience,
-        subjects=one.subjects,
-        arm=arm[one.subjects],
-        share=np.full(len(one.subjects), trial.share),
-        opening=_opening(snapshot, found.rows, one.subjects),
+        places=places,
+        subjects=subjects,
+        arm=candidate[opening],
+        share=np.full(len(subjects), trial.share),
+        opening=opening,
         counted=counted,
         late=late,
     )
@@ -108,6 +114,15 @@ def _opening(snapshot: Snapshot, rows: np.ndarray, subjects: np.ndarray) -> np.n
     first[decisions.subject[order[::-1]]] = order[::-1]  # the last write wins: the first decision
     opening: np.ndarray = first[subjects]
     return opening
+
+
+def _within(snapshot: Snapshot, rows: np.ndarray, opening: np.ndarray, window: float) -> np.ndarray:
+    """Return those of ``rows`` that lie within the window that ``opening`` [M] opened."""
+    decisions = snapshot.decisions
+    closes = np.full(len(snapshot.names.subjects), -np.inf)
+    closes[decisions.subject[opening]] = decisions.made_at[opening] + window
+    within: np.ndarray = rows[decisions.made_at[rows] < closes[decisions.subject[rows]]]
+    return within
 
 
 def _punctual(
