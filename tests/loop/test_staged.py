@@ -10,7 +10,7 @@ import pytest
 
 from heedful.evaluate import assignment, log_evidence
 from heedful.loop import deploy
-from heedful.loop.staged import trial_subjects
+from heedful.loop.trial import who_counts
 from heedful.loop.turn import turn
 from heedful.store.registry import Trial, uniform
 from heedful.workspace import Workspace
@@ -147,11 +147,8 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def subjects_of(shop: Shop):
     bench = shop.workspace.bench()
-    trial, snapshot = bench.registry.trial(), bench.log.snapshot()
-    found = trial_subjects(
-        trial, snapshot, bench.earned(snapshot), bench.config.gate, now=bench.clock()
-    )
-    return trial, snapshot, found
+    trial = bench.registry.trial()
+    return trial, bench.log.snapshot(), who_counts(bench, trial)
 
 
 def test_a_trial_is_raised_judged_by_stage_and_promoted(shop: Shop) -> None:
@@ -172,7 +169,7 @@ def test_a_trial_is_raised_judged_by_stage_and_promoted(shop: Shop) -> None:
     assert entry.evidence["since"] == shop.now + deploy.NOTICE
     shop.now += 20
     trial, snapshot, found = subjects_of(shop)
-    assert (len(found.codes), found.straddling) == (60, 20), "whose window was open are left out"
+    assert (len(found.subjects), found.straddling) == (60, 20), "whose window was open are left out"
     assert set(found.stage) == {0}
     early = turn(shop.workspace.bench())
     assert (early.action, "0 subjects have matured in stage 2 of 2" in early.words) == (
@@ -182,9 +179,9 @@ def test_a_trial_is_raised_judged_by_stage_and_promoted(shop: Shop) -> None:
     shop.visit(100, better)
     trial, snapshot, found = subjects_of(shop)
     assert [int((found.stage == stage).sum()) for stage in (0, 1)] == [60, 100]
-    draws = np.array([uniform(trial.salt, snapshot.names.subjects[c]) for c in found.codes])
-    assert (found.candidate == (draws < np.where(found.stage == 0, 0.3, 0.6))).all()
-    assert np.allclose(found.rewards, np.where(found.candidate, 0.9, 0.1), atol=0.65)
+    draws = np.array([uniform(trial.salt, snapshot.names.subjects[c]) for c in found.subjects])
+    assert (found.arm == (draws < np.where(found.stage == 0, 0.3, 0.6))).all()
+    assert (found.share == np.where(found.stage == 0, 0.3, 0.6)).all()
     assert turn(shop.workspace.bench()).action == "promoted"
 
 
@@ -212,8 +209,8 @@ def test_who_comes_again_after_a_raise_may_change_to_the_candidate_and_never_bac
     assert 5 < len(changed) < 40
     shop.now += 30
     _, _, found = subjects_of(shop)
-    assert len(found.codes) == 60, "what they did later does not take their first window back"
-    assert found.candidate.sum() == sum(version == "0002" for version in before.values())
+    assert len(found.subjects) == 60, "what they did later does not take their first window back"
+    assert found.arm.sum() == sum(version == "0002" for version in before.values())
 
 
 def test_held_decisions_are_no_evidence_in_either_arm(tmp_path: Path) -> None:
@@ -236,26 +233,22 @@ def test_held_decisions_are_no_evidence_in_either_arm(tmp_path: Path) -> None:
         shop.now += 1
         second = service.decide([DecisionRequest(user=name) for name in names])
     shop.now += 20
-    trial, registry = shop.workspace.registry.trial(), shop.workspace.registry
+    trial = shop.workspace.registry.trial()
     bench = shop.workspace.bench()
-    snapshot = bench.log.snapshot()
-    found = trial_subjects(
-        trial,
-        snapshot,
-        bench.earned(snapshot),
-        bench.config.gate,
-        now=bench.clock(),
-        first_held=registry.first_held(trial.begun_at),
-    )
+    snapshot, found = bench.log.snapshot(), who_counts(bench, trial)
     at_first = [isinstance(answer, DecisionAnswer) for answer in first]
     later = [isinstance(answer, DecisionAnswer) for answer in second]
-    assert len(found.codes) == sum(at_first), "whoever was held at first is left out, shown or not"
+    assert len(found.subjects) == sum(at_first), (
+        "whoever was held at first is left out, shown or not"
+    )
     assert found.held == sum(
         seen and not before for seen, before in zip(later, at_first, strict=True)
     )
     assert found.straddling == 0
     assert 10 < len(held) < 40
-    assert deploy.look_at(bench, trial).verdict.rows == len(found.codes)
+    drops = [one for one in deploy.look_at(bench, trial).verdict.health if one.name == "drops"]
+    assert [one.passed for one in drops] == [True], "what was held is no gap"
+    assert deploy.look_at(bench, trial).verdict.rows == len(found.subjects)
     with_probability = ~np.isnan(snapshot.decisions.logps)
     names_of = np.array(list(snapshot.names.policies))
     shown = names_of[snapshot.decisions.policy[snapshot.decisions.of_unit]]
