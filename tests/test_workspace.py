@@ -149,15 +149,22 @@ def test_a_candidate_is_valued_on_what_the_live_version_decided_since(shop: Shop
     shop.visit(60, lambda version: 0.4)
     found = shop.workspace.evaluate(candidate)
     assert found.value is not None
-    assert set(found.value) == {"ips", "snips", "live"}
+    assert list(found.value) == ["dr", "snips", "ips", "clipped_ips", "live"]
     assert found.value["live"].n == found.value["ips"].n == 120
     assert found.value["live"].value == pytest.approx(0.4, abs=0.1)
     assert found.value["live"].ess == pytest.approx(120)
     assert found.value["ips"].ess < 120
+    for estimate in found.value.values():  # both clicked alike, so nothing is better
+        interval = estimate.interval()
+        assert interval.low <= 0.4 + 0.1
+        assert interval.high >= 0.4 - 0.1
     assert found.verdict is not None
     assert found.source == "logged probabilities, a pre-screen: only a trial promotes"
     plain = found.to_dict()
     assert plain["value"]["live"]["value"] == found.value["live"].value  # type: ignore[index]
+    assert found.gain is not None
+    assert found.gain.mean == found.value["dr"].value - found.value["live"].value
+    assert plain["value"]["gain_over_live"]["low"] == found.gain.low  # type: ignore[index]
 
 
 def test_rows_a_candidate_was_trained_on_are_not_fresh(shop: Shop) -> None:

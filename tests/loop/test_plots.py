@@ -14,9 +14,11 @@ from heedful.loop.plots import (
     evidence_over_time,
     png,
     reward_by_round,
+    said_and_came,
     spread,
     svg,
     training_curve,
+    weights_seen,
 )
 
 
@@ -134,3 +136,19 @@ def test_no_plot_touches_global_state() -> None:
     before = dict(matplotlib.rcParams)
     svg(rewards())
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_reliability_diagram_holds_what_was_said_and_what_came() -> None:
+    figure = said_and_came([0.1, 0.4], [0.2, 0.3], [10, 90], what="click (0 to 1)")
+    (axes,) = figure.axes
+    (marks,) = axes.collections
+    np.testing.assert_allclose(marks.get_offsets(), [[0.1, 0.2], [0.4, 0.3]])
+    small, large = marks.get_sizes()
+    assert small < large
+
+
+def test_weights_of_zero_have_a_bar_of_their_own() -> None:
+    figure = weights_seen([0.5, 1.0, 2.0], [7, 3, 4])
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == [7, 3, 4]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.5–1", "1–2"]

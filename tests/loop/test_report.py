@@ -80,7 +80,7 @@ def test_the_report_needs_nothing_from_elsewhere(shop: Shop) -> None:
 
 def test_every_picture_says_in_words_what_it_shows(shop: Shop) -> None:
     alts = [picture["alt"] for picture in page(shop.workspace).pictures]
-    assert len(alts) == 6  # rewards, two trials, three runs
+    assert len(alts) == 8  # rewards, two trials, weights, clicks foretold, three runs
     assert "click rate" in alts[0]
     assert re.search(r"evidence for 0003 over subjects, log scale: it rose to [\d.]+", alts[1])
     assert "promotes" in alts[2]

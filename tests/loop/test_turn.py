@@ -172,3 +172,14 @@ def test_every_feedback_delivered_twice_changes_neither_weights_nor_verdict(
     )
     assert once[2]["action"] == "promoted"
     assert twice == once
+
+
+def test_harm_ends_a_trial_however_few_have_matured(folder: Path) -> None:
+    shop = Shop(folder, {"gate.minimum_subjects": 5_000})
+    shop.now += 100
+    assert turn(shop.workspace.bench()).action == "trial begun"
+    shop.visit(150, lambda version: 0.1 if version == "0002" else 0.9)
+    done = turn(shop.workspace.bench())
+    assert (done.action, done.policy) == ("refused", "0002")
+    assert "roll back: the candidate is worse" in done.words
+    shop.close()

@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from heedful.evaluate import Interval, OffPolicyEstimate
     from heedful.loop.assess import Evaluation, Ranking
     from heedful.store.importing import ImportReport
 
 
 WIDEST = 100
+
+ESTIMATES = {
+    "dr": "doubly robust",
+    "snips": "SNIPS",
+    "ips": "IPS",
+    "clipped_ips": "clipped IPS",
+    "live": "live policy",
+}
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -92,17 +101,36 @@ def print_evaluation(found: Evaluation) -> None:
     if found.value is None:
         print_words(f"Value: not known yet: {found.why_no_value}.")
     else:
-        names = {"live": "live policy, its own", "ips": "IPS", "snips": "SNIPS"}
-        rows = [
-            (names[name], f"{e.value:.4f}", f"{e.standard_error:.4f}", f"{e.ess:,.0f}", f"{e.n:,}")
-            for name in names
-            if (e := found.value.get(name)) is not None
-        ]
-        head = ("estimate", "reward per decision", "std. error", "ESS", "decisions")
-        print_table("Value, from the live version's fresh decisions", head, rows, numbers=4)
+        _print_value(found.value, found.gain)
     print_words("")
+    for one in found.foretold:
+        print_words(
+            f"Answers foretold ({one.kind}): off by {one.error:.3f} on average over "
+            f"{sum(one.counts):,} answers that came since its data end."
+        )
     gate = "there is no evidence yet." if found.verdict is None else found.verdict.words()
     print_words(f"Gate ({found.source}): {gate}")
+
+
+def _print_value(value: Mapping[str, OffPolicyEstimate], gain: Interval | None) -> None:
+    rows = []
+    for name, estimate in value.items():
+        interval = estimate.interval()
+        cells = (
+            f"{estimate.value:.4f}",
+            f"{interval.low:.4f}–{interval.high:.4f}",
+            f"{estimate.ess:,.0f}",
+            f"{estimate.n:,}",
+        )
+        rows.append((ESTIMATES[name], *cells))
+    head = ("estimate", "reward per decision", "95 % interval", "ESS", "decisions")
+    print_table("Value, from the live version's fresh decisions", head, rows, numbers=4)
+    if gain is not None:
+        trusted = ESTIMATES[next(iter(value))]
+        print_words(
+            f"Over the live policy, by the {trusted} estimate: {gain.mean:+.4f} (95 % interval "
+            f"{gain.low:+.4f} to {gain.high:+.4f}, paired by subject), looked at once."
+        )
 
 
 def _print_ranking(ranking: Ranking) -> None:

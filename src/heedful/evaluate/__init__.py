@@ -1,6 +1,10 @@
 """What a policy is worth: ranking metrics, off-policy estimates, and the gate it must pass.
 
 What is exported here are functions of arrays, NumPy only; what the arrays hold comes from above.
+Off-policy estimates for slates and sequences are in :mod:`heedful.evaluate.slates`, by empirical
+likelihood in :mod:`heedful.evaluate.likelihood`; bounds on a mean in
+:mod:`heedful.evaluate.bounds` (looked at once) and :mod:`heedful.evaluate.sequences` (at every
+row).
 """
 
 from heedful.evaluate.adaptive import AdaptiveEProcess, Betting, e_process, log_evidence_by
@@ -13,13 +17,23 @@ from heedful.evaluate.calibration import (
     reliability,
 )
 from heedful.evaluate.cohort import SubjectRewards, per_subject
+from heedful.evaluate.cross_fitting import CrossFitted, cross_fit
 from heedful.evaluate.estimators import (
     OffPolicyEstimate,
-    effective_sample_size,
-    importance_weights,
+    Running,
+    clipped_ips,
+    clustered,
+    dm,
+    dr,
+    dr_shrunk,
+    expected_under,
     ips,
-    mean_weight,
+    mips,
+    sndr,
     snips,
+    sub_gaussian_dr,
+    sub_gaussian_ips,
+    switch_dr,
 )
 from heedful.evaluate.evidence import Evidence, assignment, off_policy
 from heedful.evaluate.gate import (
@@ -34,12 +48,14 @@ from heedful.evaluate.health import HealthCheck, duplicates, join_rate
 from heedful.evaluate.intervals import Interval, bootstrap
 from heedful.evaluate.ranking import coverage, hit_rate, mrr, ndcg, ranks
 from heedful.evaluate.verdict import Verdict, judge
+from heedful.evaluate.weights import effective_sample_size, importance_weights, mean_weight
 
 __all__ = [
     "ASSIGNMENT_FRACTIONS",
     "OFF_POLICY_FRACTIONS",
     "AdaptiveEProcess",
     "Betting",
+    "CrossFitted",
     "EProcess",
     "Evidence",
     "Guarded",
@@ -48,6 +64,7 @@ __all__ = [
     "Levels",
     "OffPolicyEstimate",
     "Reliability",
+    "Running",
     "SubjectRewards",
     "Verdict",
     "alpha_of",
@@ -56,11 +73,18 @@ __all__ = [
     "bootstrap",
     "brier",
     "calibration_error",
+    "clipped_ips",
+    "clustered",
     "coverage",
+    "cross_fit",
+    "dm",
+    "dr",
+    "dr_shrunk",
     "duplicates",
     "e_process",
     "effective_sample_size",
     "equal_service",
+    "expected_under",
     "hit_rate",
     "importance_weights",
     "ips",
@@ -71,6 +95,7 @@ __all__ = [
     "log_evidence_by",
     "log_loss",
     "mean_weight",
+    "mips",
     "mrr",
     "ndcg",
     "not_worse",
@@ -78,5 +103,9 @@ __all__ = [
     "per_subject",
     "ranks",
     "reliability",
+    "sndr",
     "snips",
+    "sub_gaussian_dr",
+    "sub_gaussian_ips",
+    "switch_dr",
 ]

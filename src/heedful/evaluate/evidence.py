@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heedful.evaluate.checked import FloatArray, refuse, unit_interval
-from heedful.evaluate.estimators import importance_weights
 from heedful.evaluate.gate import ASSIGNMENT_FRACTIONS, OFF_POLICY_FRACTIONS
 from heedful.evaluate.health import (
     HealthCheck,
@@ -27,6 +26,7 @@ from heedful.evaluate.health import (
     mean_weight_is_one,
     zero_weights,
 )
+from heedful.evaluate.weights import importance_weights
 
 _REDRAW = (
     "Rows of one arm are missing, or the arms were not drawn with the stated probability; "

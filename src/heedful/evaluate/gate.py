@@ -50,6 +50,16 @@ def alpha_of(k: int, alpha: float) -> float:
     return 6 * alpha / (math.pi * k) ** 2
 
 
+def wealth(log_evidence: float) -> str:
+    """Return evidence as people read it.
+
+    >>> wealth(3.5), wealth(40.0)
+    ('33.1', '2.4e+17')
+    """
+    evidence = math.exp(min(log_evidence, 700.0))
+    return f"{evidence:,.1f}" if evidence < 1e6 else f"{evidence:.2g}"
+
+
 def log_evidence(
     differences: FloatArray, lowest: FloatArray | float, fractions: Sequence[float]
 ) -> FloatArray:

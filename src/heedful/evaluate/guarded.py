@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from heedful.evaluate.adaptive import Betting, log_evidence_by
 from heedful.evaluate.checked import FloatArray, unit_interval
 from heedful.evaluate.evidence import assignment_differences
-from heedful.evaluate.gate import alpha_of
+from heedful.evaluate.gate import alpha_of, wealth
 
 GUARD_FRACTIONS: tuple[float, ...] = tuple(np.geomspace(0.002, 0.95, 12).tolist())
 """Stakes of the mixture. Higher ones than for rewards: harm is rare, hence of small variance, and
@@ -274,7 +274,7 @@ def _guarded(
 ) -> Guarded:
     broken = levels.broken(harm)
     passed = levels.kept(kept) and not broken
-    risen = f"{math.exp(min(kept, 700.0)):,.1f} of the {1 / levels.alpha:,.1f} that is needed"
+    risen = f"{wealth(kept)} of the {1 / levels.alpha:,.1f} that is needed"
     if broken:
         risen = (
             f"evidence of harm {math.exp(min(harm, 700.0)):,.1f}, "

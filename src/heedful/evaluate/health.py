@@ -6,14 +6,14 @@ cause a promotion, so they need not share the gate's alpha.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from heedful.evaluate.checked import vector
-from heedful.evaluate.estimators import effective_sample_size
+from heedful.evaluate.sequences import asymptotic
+from heedful.evaluate.weights import effective_sample_size
 
 MIN_JOIN_RATE = 0.98
 """Feedback that finds its decision. What is lost reads as no reward, so an arm that loses 2 % of
@@ -176,10 +176,8 @@ def mean_weight_is_one(weights: ArrayLike, name: str, advice: str) -> HealthChec
 
     The mean of pi/h over what h chose is 1 exactly where h supports pi and the logged
     probabilities are those that acted; the mean of 1{arm}/p is 1 where the arm was drawn with
-    probability p. The confidence sequence is the asymptotic one with a Gaussian mixture
-    (Waudby-Smith et al. 2021, arXiv:2103.06476): with s the standard deviation of n weights,
-
-        mean +- s sqrt( 2 (n rho^2 + 1) / (n^2 rho^2) * log( sqrt(n rho^2 + 1) / alpha ) )
+    probability p. The confidence sequence is the asymptotic one with a Gaussian mixture,
+    `heedful.evaluate.sequences.asymptotic`.
 
     Args:
         weights: [N].
@@ -190,18 +188,11 @@ def mean_weight_is_one(weights: ArrayLike, name: str, advice: str) -> HealthChec
     n = len(w)
     if n == 0:
         return HealthCheck(name, False, 0.0, 1.0, "No rows yet, so there is no mean weight.")
-    mean, width = float(w.mean()), float(w.std()) * _boundary(n)
+    mean, width = float(w.mean()), float(w.std())
+    width *= asymptotic(n, MEAN_WEIGHT_ALPHA, tightest_at=_TIGHTEST_AT)
     passed = abs(mean - 1) <= width + _ROUNDING
     sentence = (
         f"Weights average {mean:.3g} where 1 is expected "
         f"(between {max(0.0, mean - width):.3g} and {mean + width:.3g})."
     )
     return HealthCheck(name, passed, mean, 1.0, sentence if passed else f"{sentence} {advice}")
-
-
-def _boundary(n: int) -> float:
-    """Half-width of the confidence sequence after n rows, in standard deviations."""
-    odds = -2 * math.log(MEAN_WEIGHT_ALPHA)
-    rho2 = (odds + math.log(odds + 1)) / _TIGHTEST_AT
-    scale = n * rho2 + 1
-    return math.sqrt(2 * scale / (n**2 * rho2) * math.log(math.sqrt(scale) / MEAN_WEIGHT_ALPHA))

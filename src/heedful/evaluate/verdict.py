@@ -11,7 +11,7 @@ import numpy as np
 
 from heedful.evaluate.adaptive import Betting, e_process
 from heedful.evaluate.evidence import Evidence
-from heedful.evaluate.gate import EProcess, alpha_of
+from heedful.evaluate.gate import EProcess, alpha_of, wealth
 from heedful.evaluate.guarded import Guarded
 from heedful.evaluate.health import HealthCheck
 from heedful.evaluate.intervals import Interval, bootstrap
@@ -199,21 +199,21 @@ def _explain(
     )
     if crossed_at is not None:
         evidence = (
-            f"Evidence reached the {_number(needed)} that was needed after {crossed_at:,} of "
-            f"{rows:,} {unit} ({risk})."
+            f"Evidence reached the {wealth(math.log(needed))} that was needed after "
+            f"{crossed_at:,} of {rows:,} {unit} ({risk})."
         )
     else:
         evidence = (
-            f"After {rows:,} {unit} the evidence has risen to {_number(math.exp(log_evidence))} "
-            f"at most, and {_number(needed)} is needed ({risk})."
+            f"After {rows:,} {unit} the evidence has risen to {wealth(log_evidence)} "
+            f"at most, and {wealth(math.log(needed))} is needed ({risk})."
         )
     worse = against >= math.log(enough_against)
     harm: tuple[str, ...] = ()
     if worse:
         harm = (
-            f"Evidence that it is worse reached {_number(math.exp(min(against, 700.0)))}, and "
-            f"{_number(enough_against)} rolls back (a candidate that is not worse gets this far in "
-            f"at most {1 / enough_against:.0%} of trials).",
+            f"Evidence that it is worse reached {wealth(against)}, and "
+            f"{wealth(math.log(enough_against))} rolls back (a candidate that is not worse gets "
+            f"this far in at most {1 / enough_against:.0%} of trials).",
         )
     values: tuple[str, ...] = ()
     if candidate is not None and live is not None:
@@ -257,7 +257,3 @@ def _outlook(
     if candidate.mean > live.mean:
         return "It looks better, but that may be chance; more data will tell."
     return "Nothing suggests yet that it is better; more data may."
-
-
-def _number(evidence: float) -> str:
-    return f"{evidence:,.1f}" if evidence < 1e6 else f"{evidence:.2g}"

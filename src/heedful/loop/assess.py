@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from heedful.evaluate import (
     bootstrap,
     coverage,
     hit_rate,
+    importance_weights,
     mrr,
     ndcg,
 )
@@ -30,6 +31,7 @@ from heedful.evaluate.held_out import (
 )
 from heedful.loop.bench import Bench, repeats
 from heedful.loop.deploy import verdict_on
+from heedful.loop.foretold import Foretold, foretold
 from heedful.loop.form import PRIOR_DEPTHS, without_floor
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
 from heedful.loop.lessons import chosen_by_people, sequences_of, split_of
@@ -229,6 +231,27 @@ def _coverage(
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """A histogram of importance weights.
+
+    Attributes:
+        edges: [b + 1], powers of two; the last bin has no end.
+        counts: [b + 1], decisions with a weight of 0 first, then those of each bin.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, weights: np.ndarray) -> Weights:
+        """Count ``weights`` [n]; those below the first edge are in the first bin."""
+        edges = 2.0 ** np.arange(-3, 7)
+        placed = np.clip(np.searchsorted(edges, weights, side="right"), 1, len(edges) - 1)
+        counts = np.bincount(np.where(weights == 0, 0, placed), minlength=len(edges))
+        return cls(tuple(edges.tolist()), tuple(counts.tolist()))
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What is known of a version's worth.
 
@@ -241,6 +264,10 @@ class Evaluation:
         verdict: the gate's; of the randomised trial where one is open for it, else from the log's
             probabilities; ``None`` where there are no fresh rows.
         source: where the verdict's evidence comes from.
+        gain: the most trusted estimate minus the live version's own, paired by subject.
+        weights: how many of the live version's fresh decisions have importance weights of what
+            size; ``None`` where there are none.
+        foretold: what its feedback head expected, beside what people answered since.
     """
 
     policy: str
@@ -249,18 +276,36 @@ class Evaluation:
     why_no_value: str
     verdict: Verdict | None
     source: str
+    gain: Interval | None = None
+    weights: Weights | None = None
+    foretold: tuple[Foretold, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
         value: dict[str, object] = {"why_not": self.why_no_value}
         if self.value is not None:
-            value = {
-                name: {f: float(getattr(e, f)) for f in ("value", "standard_error", "ess", "n")}
-                for name, e in self.value.items()
-            }
+            value = {name: _plain(estimate) for name, estimate in self.value.items()}
+        if self.gain is not None:
+            gain = self.gain
+            value["gain_over_live"] = {"mean": gain.mean, "low": gain.low, "high": gain.high}
         gate = {"source": self.source} | ({} if self.verdict is None else self.verdict.to_dict())
         found = None if self.ranking is None else self.ranking.to_dict()
-        return {"policy": self.policy, "ranking": found, "value": value, "gate": gate}
+        return {
+            "policy": self.policy,
+            "ranking": found,
+            "value": value,
+            "gate": gate,
+            "weights": None if self.weights is None else asdict(self.weights),
+            "foretold": [one.to_dict() for one in self.foretold],
+        }
+
+
+def _plain(estimate: OffPolicyEstimate) -> dict[str, float]:
+    """Return an estimate as JSON has it, with its 95 % interval."""
+    names = ("value", "standard_error", "ess", "n", "mean_weight", "max_weight")
+    interval = estimate.interval()
+    found = {name: float(getattr(estimate, name)) for name in names}
+    return found | {"low": interval.low, "high": interval.high}
 
 
 def evaluation(bench: Bench, version: Version) -> Evaluation:
@@ -269,12 +314,23 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         logged, why = replayed(bench, version), ""
     except (NotFreshError, LookupError) as error:
         logged, why = None, str(error)
-    estimate = None if logged is None else value_of(logged)
-    value = None
-    if estimate is not None:
-        value = {"ips": estimate.ips, "snips": estimate.snips, "live": estimate.live}
+    value, gain, weights = None, None, None
+    if logged is not None:
+        known = value_of(logged)
+        value, gain = known.by_name(), known.gain.interval()
+        weights = Weights.of(importance_weights(logged.candidate, logged.behaviour))
     verdict, source = _verdict(bench, version, logged)
-    return Evaluation(version.name, ranking(bench, version), value, why, verdict, source)
+    return Evaluation(
+        version.name,
+        ranking(bench, version),
+        value,
+        why,
+        verdict,
+        source,
+        gain,
+        weights,
+        foretold(bench, version),
+    )
 
 
 def replayed(bench: Bench, version: Version) -> Logged:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,16 +13,24 @@ from heedful.contract import Domain
 from heedful.evaluate import (
     OffPolicyEstimate,
     Verdict,
+    clipped_ips,
+    clustered,
+    importance_weights,
     ips,
     judge,
     off_policy,
     snips,
 )
-from heedful.policy import Policy, Vocabulary, replay
+from heedful.evaluate.slates import cascade_dr, cascade_dr_rows
+from heedful.loop.units import LoggedUnits, UnitReader
+from heedful.policy import Policy, Vocabulary
+from heedful.policy.protocol import LOGPS
 from heedful.record import is_reviewed
 from heedful.reward import Earned
 from heedful.store.registry import Trial, uniform
 from heedful.store.snapshot import Snapshot
+
+_LOGITS = 1 << 24  # numbers in memory at once, 64 MiB
 
 
 class NotFreshError(ValueError):
@@ -70,12 +79,30 @@ def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
 class Value:
     """What a candidate would have earned per decision, from the log of the live version.
 
-    ``live`` is what the live version earned on the same decisions: its weights are all 1.
+    Standard errors let the decisions of one subject go together.
+
+    Attributes:
+        ips: unbiased where the live version explores whatever the candidate chooses.
+        snips: steadier, and blind to what was never shown.
+        clipped: IPS with no weight above the square root of the number of decisions.
+        dr: the doubly robust one for slates, with a cross-fitted reward model; ``None`` for slates
+            that are long, or where too few subjects are there to fit it.
+        live: what the live version earned on the same decisions: its weights are all 1.
+        gain: ``dr``, else ``snips``, minus ``live``, paired: what moves both moves it little.
     """
 
     ips: OffPolicyEstimate
     snips: OffPolicyEstimate
+    clipped: OffPolicyEstimate
+    dr: OffPolicyEstimate | None
     live: OffPolicyEstimate
+    gain: OffPolicyEstimate
+
+    def by_name(self) -> dict[str, OffPolicyEstimate]:
+        """Return the estimates there are, the most trusted first, and the live version's last."""
+        found = {"dr": self.dr, "snips": self.snips, "ips": self.ips, "clipped_ips": self.clipped}
+        known = {name: estimate for name, estimate in found.items() if estimate is not None}
+        return known | {"live": self.live}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +113,14 @@ class Logged:
         candidate, behaviour: float64 [n], log-probability of the whole decision.
         rewards: float64 [n].
         subjects: int32 [n].
+        units: the same by unit, with a reward model; ``None`` where there is none.
     """
 
     candidate: np.ndarray
     behaviour: np.ndarray
     rewards: np.ndarray
     subjects: np.ndarray
+    units: LoggedUnits | None = None
 
 
 @torch.no_grad()
@@ -127,23 +156,54 @@ def replay_log(
             f"{after}, where the candidate's training data end: serve it for a while, then judge"
         )
     total = np.zeros(len(lengths))
+    reader = UnitReader(streams, wanted, decisions.subject, lengths)
+    need = LOGPS | {"logits"} if reader.wants_logits else LOGPS
+    if reader.wants_logits:
+        batch = max(1, min(batch, _LOGITS // (window * streams.schema.size)))
     rows = streams.windows(window, wanted)
     for low in range(0, len(rows), batch):
-        block = streams.batch(rows[low : low + batch])
-        logps = replay(candidate, block)[block.mask].double().numpy()
-        np.add.at(total, block.decisions[block.mask].numpy(), logps)
+        group = rows[low : low + batch]
+        block = streams.batch(group)
+        said = candidate.forward(block, need)
+        assert said.logps is not None
+        logps = said.logps[block.mask]
+        np.add.at(total, block.decisions[block.mask].numpy(), logps.double().numpy())
+        reader.read(np.concatenate([np.array(row.slots) for row in group]), logps, said.logits)
     kept = np.unique(slots.decision[wanted])
     known = np.nan_to_num(slots.behaviour_logp)
     behaviour = np.bincount(slots.decision, weights=known, minlength=len(lengths))
-    return Logged(total[kept], behaviour[kept], earned.decisions[kept], decisions.subject[kept])
+    return Logged(
+        total[kept],
+        behaviour[kept],
+        earned.decisions[kept],
+        decisions.subject[kept],
+        reader.units(),
+    )
 
 
 def value_of(logged: Logged) -> Value:
     """Return the candidate's estimated reward per decision, with its standard error and health."""
+    log = (logged.candidate, logged.behaviour, logged.rewards)
+    w, r, who = importance_weights(*log[:2]), logged.rewards, logged.subjects
+    plain, normalised, most = ips(*log), snips(*log), math.sqrt(len(r))
+    clipped = clipped_ips(*log, most)
+    live, doubly = ips(logged.behaviour, logged.behaviour, r), None
+    trusted, influence = normalised, w * (r - normalised.value) / w.mean()
+    by_snips = clustered(normalised, influence, who)
+    if logged.units is not None:
+        units = logged.units
+        rows = (units.candidate, units.behaviour, units.rewards, units.q_logged, units.q_policy)
+        trusted = cascade_dr(*rows)
+        influence = cascade_dr_rows(*rows) - trusted.value
+        doubly = clustered(trusted, influence, who)
+    gain = replace(trusted, value=trusted.value - live.value)
     return Value(
-        ips(logged.candidate, logged.behaviour, logged.rewards),
-        snips(logged.candidate, logged.behaviour, logged.rewards),
-        ips(logged.behaviour, logged.behaviour, logged.rewards),
+        ips=clustered(plain, w * r - plain.value, who),
+        snips=by_snips,
+        clipped=clustered(clipped, np.minimum(w, most) * r - clipped.value, who),
+        dr=doubly,
+        live=clustered(live, r - live.value, who),
+        gain=clustered(gain, influence - (r - live.value), who),
     )
 
 

@@ -230,7 +230,7 @@ def said_and_came(
     axes.plot([0, edge], [0, edge], "--", color=theme.ink, linewidth=1.0)
     axes.annotate(
         "as predicted",
-        (edge * 0.8, edge * 0.8),
+        (edge * 0.1, edge * 0.1),
         xytext=(6, -10),
         fontsize=8.5,
         textcoords="offset points",

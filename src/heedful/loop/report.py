@@ -25,8 +25,10 @@ from heedful.loop.plots import (
     Theme,
     evidence_over_time,
     reward_by_round,
+    said_and_came,
     svg,
     training_curve,
+    weights_seen,
 )
 from heedful.loop.run import METRICS
 from heedful.loop.served import reward_by_version
@@ -239,11 +241,49 @@ def _evaluations(bench: Bench) -> Iterator[dict[str, Any]]:
     for file in sorted((bench.runs / EVALUATIONS).glob("[0-9]*.json"), reverse=True):
         evaluation = json.loads(file.read_text("utf-8"))
         ranking = evaluation["ranking"]
-        if file.stem not in known or ranking is None:
+        if file.stem not in known:
             continue
-        own = {k: v for k, v in ranking.items() if k not in ("beside", "gain_over_prior")}
-        rows = {evaluation["policy"]: own, **ranking["beside"]}
-        yield {**evaluation, "rows": rows, "gain": ranking["gain_over_prior"]}
+        rows = {}
+        if ranking is not None:
+            own = {k: v for k, v in ranking.items() if k not in ("beside", "gain_over_prior")}
+            rows = {evaluation["policy"]: own, **ranking["beside"]}
+        yield {
+            **evaluation,
+            "rows": rows,
+            "gain": None if ranking is None else ranking["gain_over_prior"],
+            "seen": _weights(evaluation.get("weights")),
+            "foretold": [
+                {**one, "picture": _foretold(one)} for one in evaluation.get("foretold", ())
+            ],
+        }
+
+
+def _weights(weights: Mapping[str, Any] | None) -> Markup | None:
+    """Draw importance weights, where there were decisions to weigh."""
+    if weights is None:
+        return None
+
+    def draw(theme: Theme) -> Figure:
+        return weights_seen(weights["edges"], weights["counts"], theme=theme)
+
+    n, zero = sum(weights["counts"]), weights["counts"][0]
+    return picture(
+        draw, f"Histogram of the importance weights of {n:,} decisions; {zero:,} of them are 0."
+    )
+
+
+def _foretold(one: Mapping[str, Any]) -> Markup:
+    """Draw what was expected of one kind of feedback beside what came."""
+
+    def draw(theme: Theme) -> Figure:
+        tables = (one["predicted"], one["observed"], one["counts"])
+        return said_and_came(*tables, what=f"{one['kind']} (0 to 1)", theme=theme)
+
+    return picture(
+        draw,
+        f"Reliability diagram of {one['kind']}: predictions are off by {one['error']:.3f} on "
+        f"average over {sum(one['counts']):,} answers.",
+    )
 
 
 def _when(seconds: float) -> str:
