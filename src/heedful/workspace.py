@@ -24,6 +24,7 @@ from heedful.loop.plan import TrialPlan, planned
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest
 from heedful.loop.reward import Fit, fit_reward
+from heedful.loop.status import Status, status
 from heedful.loop.turn import Turn, turn
 from heedful.record import Described, Description, pseudonym
 from heedful.record.errors import check_id
@@ -31,7 +32,7 @@ from heedful.store import Receipt
 from heedful.store.importing import Features, ImportReport, describe_file, import_file
 from heedful.store.importing import Mapping as Columns
 from heedful.store.log import Log
-from heedful.store.registry import Registry, Trial, Version
+from heedful.store.registry import Held, Registry, Trial, Version
 
 if TYPE_CHECKING:
     from heedful.serve import Answer, Service
@@ -326,6 +327,47 @@ class Workspace:
         """
         return self.registry.rollback(by=by, why=why)
 
+    def stop(self, version: Version | str, *, by: str, why: str) -> Version:
+        """Never serve ``version`` again; see :meth:`heedful.store.registry.Registry.stop`.
+
+        Raises:
+            RegistryError: it is refused already; or it is live and none was live before.
+        """
+        name = version if isinstance(version, str) else version.name
+        return self.registry.stop(name, by=by, why=why)
+
+    def block(self, unit: str, *, by: str, why: str) -> None:
+        """Forbid a unit for all decisions from now on, before anything is drawn.
+
+        Raises:
+            RegistryError: it is blocked already.
+        """
+        self.registry.block(unit, by=by, why=why)
+
+    def unblock(self, unit: str, *, by: str, why: str) -> None:
+        """Allow a unit again.
+
+        Raises:
+            RegistryError: it is not blocked.
+        """
+        self.registry.unblock(unit, by=by, why=why)
+
+    def held(self) -> list[Held]:
+        """Return the decisions that wait for a person, oldest first."""
+        return self.registry.waiting()
+
+    def review(self, decision: str, *, approve: bool, by: str, why: str) -> Held:
+        """Let a decision that waits be shown, or not.
+
+        Raises:
+            RegistryError: there is none of this id, or it was answered before.
+        """
+        return self.registry.review(decision, approve=approve, by=by, why=why, at=self.clock())
+
+    def canary(self) -> Status:
+        """Return what decides now, and how far the open trial has come; nothing is changed."""
+        return status(self.bench())
+
     @contextmanager
     def serving(self, *, seed: int | None = None) -> Iterator[Service]:
         """Serve decisions and take in feedback, as the log's one writer, until the block ends.
@@ -482,7 +524,13 @@ class Workspace:
         served = as_served(
             self.registry, self.domain, name, load=load_policy, floor=self.config.serve.floor
         )
-        return Recommender(self.log, self.domain, served, window=self.config.policy.window)
+        return Recommender(
+            self.log,
+            self.domain,
+            served,
+            window=self.config.policy.window,
+            blocked=self.registry.blocked(),
+        )
 
     @cached_property
     def _reader(self) -> Log:
@@ -497,7 +545,7 @@ class Workspace:
 
     def _newest(self) -> Version:
         """Return the newest version that waits to go live, else the live one."""
-        waiting = [v for v in self.registry.versions() if v.state in ("candidate", "trial")]
+        waiting = [v for v in self.registry.versions() if v.state in ("candidate", "canary")]
         live = self.registry.live()
         if waiting and (live is None or waiting[-1].number > live.number):
             return waiting[-1]

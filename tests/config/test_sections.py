@@ -120,3 +120,21 @@ def test_reinforcement_stays_an_order_below_pre_training() -> None:
     assert doubts(2e-4) == ()
     (doubt,) = doubts(3e-4)
     assert doubt.startswith("reinforce.learning_rate = 0.0003 is above a tenth")
+
+
+@pytest.mark.parametrize(
+    ("gate", "says"),
+    [
+        ({"share": 0.25}, r"write shares = \[0\.25\]"),
+        ({"shares": []}, "at least one stage"),
+        ({"shares": [0.5, 0.1]}, "each above the one before"),
+        ({"shares": [0.1, 1.0]}, "less than 1"),
+        (
+            {"shares": [0.1, 0.2, 0.5], "minimum_subjects": 40, "maximum_subjects": 100},
+            "no room for minimum_subjects in each of the 3 stages",
+        ),
+    ],
+)
+def test_stages_of_a_trial_rise_and_have_room(gate: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Config.model_validate({"gate": gate})

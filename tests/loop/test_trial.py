@@ -10,7 +10,7 @@ import pytest
 
 from heedful.evaluate import HealthCheck, Verdict
 from heedful.loop.cohort import cohort
-from heedful.loop.deploy import ruling
+from heedful.loop.deploy import Look, ruling
 from heedful.loop.fitness import made_and_kept
 from heedful.loop.trial import patience
 from heedful.record import ALL_UNITS, Kind, mint_id
@@ -135,7 +135,9 @@ def test_all_checks_stand_in_the_verdict_and_pass_on_healthy_data(served):
     assert {check.name for check in verdict.health} == CHECKS
     assert [check.sentence for check in verdict.health if not check.passed] == []
     assert verdict.promote
-    assert ruling(verdict, trial.workspace.config.gate) == "promote"
+    assert (
+        ruling(Look(trial.trial, verdict, verdict.rows), trial.workspace.config.gate) == "promote"
+    )
 
 
 def test_a_better_candidate_that_breaks_a_declared_limit_is_refused_by_name(served):
@@ -148,7 +150,7 @@ def test_a_better_candidate_that_breaks_a_declared_limit_is_refused_by_name(serv
     words = verdict.words()
     assert "refused: not_more flagged = 0.01 is broken: the candidate has 0.2" in words
     assert "Refused: at_most flagged = 0.02 is broken: the candidate's mean is 0.2" in words
-    assert ruling(verdict, trial.workspace.config.gate) == "refuse"
+    assert ruling(Look(trial.trial, verdict, verdict.rows), trial.workspace.config.gate) == "refuse"
 
 
 def test_a_guardrail_needs_evidence_before_a_promotion(served):

@@ -117,7 +117,7 @@ def test_a_person_says_yes_as_well_where_that_is_asked_for(folder: Path) -> None
         shop.workspace.promote("0002", by="ada")
     shop.visit(150, lambda version: 0.9 if version == "0002" else 0.1)
     done = turn(shop.workspace.bench())
-    assert (done.action, state(shop, "0002")) == ("approval", "trial")
+    assert (done.action, state(shop, "0002")) == ("approval", "canary")
     assert shop.workspace.promote("0002", by="ada").state == "live"
     assert shop.workspace.registry.audit()[-1].who == "ada"
     shop.close()

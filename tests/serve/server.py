@@ -1,4 +1,4 @@
-"""A real server on a real port: ``python server.py FOLDER`` prints its address and serves."""
+"""A real server: ``python server.py FOLDER [HOLD]`` prints its address and serves."""
 
 import sys
 import time
@@ -6,12 +6,14 @@ from pathlib import Path
 
 from heedful.config import Serve
 from heedful.serve import Keys, run
-from tests.serve.world import Workspace
+from tests.serve.world import OPTIONS, Workspace
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     workspace = Workspace(folder)
-    with workspace.serve(clock=time.time) as service:
+    hold = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    options = OPTIONS.model_copy(update={"hold": hold})
+    with workspace.serve(clock=time.time, options=options) as service:
         run(
             service,
             Keys(folder / "keys.json"),

@@ -178,7 +178,7 @@ def test_who_decides(client, workspace):
 def test_every_route_but_health_needs_a_key(app):
     client = TestClient(app, raise_server_exceptions=False)
     routes = [route for route in app.routes if isinstance(route, APIRoute)]
-    assert len(routes) == len(app.routes) == 6
+    assert len(routes) == len(app.routes) == 9
     for route in routes:
         for method in route.methods:
             answer = client.request(method, route.path)

@@ -27,10 +27,10 @@ ROOT = Path(__file__).resolve().parents[2]
 class Running:
     """A server in a process of its own."""
 
-    def __init__(self, folder: Path, token: str) -> None:
+    def __init__(self, folder: Path, token: str, *options: str) -> None:
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.serve.server", str(folder)],
+            [sys.executable, "-m", "tests.serve.server", str(folder), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -55,6 +55,11 @@ class Running:
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
 
+    def get(self, connection: http.client.HTTPConnection, path: str):
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
     def stop(self, how: signal.Signals) -> int:
         self.process.send_signal(how)
         code = self.process.wait(20)
@@ -66,8 +71,8 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, token: str) -> Iterator[Running]:
-    server = Running(folder, token)
+def running(folder: Path, token: str, *options: str) -> Iterator[Running]:
+    server = Running(folder, token, *options)
     try:
         yield server
     finally:

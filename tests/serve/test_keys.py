@@ -50,7 +50,7 @@ def test_bad_names_and_roles_are_refused(tmp_path):
     keys = Keys(tmp_path / "keys.json")
     with pytest.raises(RecordError):
         keys.new("")
-    with pytest.raises(KeysError, match="client, admin"):
+    with pytest.raises(KeysError, match="client, reviewer, admin"):
         keys.new("shop", "emperor")
     assert not (tmp_path / "keys.json").exists()
 

@@ -511,7 +511,7 @@ def test_a_trial_assigns_for_good_and_is_logged_as_it_was(workspace, service):
     before = {f"u{i}": ask(service, f"u{i}").policy for i in range(40)}
     assert set(before.values()) == {"0001"}
     workspace.registry.begin_trial(
-        candidate, 0.5, salt="s", watermark=workspace.log.watermark(), k=1, alpha=0.03, by="test"
+        candidate, [0.5], salt="s", watermark=workspace.log.watermark(), k=1, alpha=0.03, by="test"
     )
     rounds = [{user: ask(service, user).policy for user in before} for _ in range(3)]
     assert rounds[0] == rounds[1] == rounds[2]

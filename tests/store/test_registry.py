@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from heedful.record import UNKNOWN, ChoiceSet, Decision, Group, RecordError
+from heedful.store import registry as registry_module
 from heedful.store.registry import (
     Card,
     Code,
     Data,
     Environment,
+    Held,
     ManifestError,
     Registry,
     RegistryBusyError,
     RegistryError,
     assigned,
+    replayed,
 )
 
 CARD = Card(
@@ -51,7 +55,7 @@ def add(registry: Registry, count: int = 1) -> list[str]:
 
 def begin(registry: Registry, candidate: str, salt: str = "s1") -> None:
     k = registry.judged() + 1
-    registry.begin_trial(candidate, 0.5, salt=salt, watermark=5, k=k, alpha=0.01, by="ada")
+    registry.begin_trial(candidate, [0.5], salt=salt, watermark=5, k=k, alpha=0.01, by="ada")
 
 
 def states(registry: Registry) -> list[str]:
@@ -218,7 +222,7 @@ def test_a_trial_stands_until_it_is_ended(registry: Registry, tmp_path: Path) ->
     assert trial is not None
     assert (trial.k, trial.candidate, trial.baseline) == (1, "0002", "0001")
     assert (trial.share, trial.salt, trial.watermark, trial.alpha) == (0.5, "s1", 5, 0.01)
-    assert states(registry) == ["live", "trial", "candidate"]
+    assert states(registry) == ["live", "canary", "candidate"]
     for attempt in (
         lambda: begin(registry, "0003", "s2"),
         lambda: registry.promote("0003", **BY),
@@ -226,7 +230,7 @@ def test_a_trial_stands_until_it_is_ended(registry: Registry, tmp_path: Path) ->
     ):
         with pytest.raises(RegistryError, match="0002 is on trial"):
             attempt()
-    with pytest.raises(RegistryError, match="'trial'"):
+    with pytest.raises(RegistryError, match="'canary'"):
         registry.refuse("0002", **BY)
 
 
@@ -278,7 +282,7 @@ def test_every_judgement_is_counted_once_whatever_becomes_of_it(registry: Regist
     registry.end_trial("refused", **BY)
     assert registry.judged() == 3
     with pytest.raises(RegistryError, match="k is 3, but 3 candidates were judged before"):
-        registry.begin_trial("0003", 0.5, salt="s3", watermark=0, k=3, alpha=0.01, by="ada")
+        registry.begin_trial("0003", [0.5], salt="s3", watermark=0, k=3, alpha=0.01, by="ada")
     with pytest.raises(RegistryError, match="salt was used before"):
         begin(registry, "0003", "s2")
     assert (registry.judged(), states(registry)[2]) == (3, "candidate")
@@ -293,9 +297,9 @@ def test_nothing_is_tried_against_nothing(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("share", 0.0),
-        ("share", 1.0),
-        ("share", float("nan")),
+        ("shares", [0.0]),
+        ("shares", [0.5, 1.0]),
+        ("shares", [float("nan")]),
         ("alpha", 0.0),
         ("alpha", 1.0),
         ("watermark", -1),
@@ -305,7 +309,7 @@ def test_nothing_is_tried_against_nothing(registry: Registry) -> None:
 def test_the_arguments_of_a_trial_are_bounded(registry: Registry, name: str, value: object) -> None:
     add(registry, 2)
     registry.promote("0001", **BY)
-    arguments = {"share": 0.5, "salt": "s", "watermark": 0, "k": 1, "alpha": 0.05, "by": "ada"}
+    arguments = {"shares": [0.5], "salt": "s", "watermark": 0, "k": 1, "alpha": 0.05, "by": "ada"}
     with pytest.raises(RegistryError, match=name):
         registry.begin_trial("0002", **(arguments | {name: value}))
 
@@ -320,10 +324,10 @@ def test_assignment_is_sticky_has_its_share_and_differs_between_trials(
     assert trial is not None
     people = [f"subject-{number}" for number in range(20_000)]
     for share in (0.1, 0.5, 0.9):
-        drawn = [assigned(replace(trial, share=share), person) for person in people]
+        drawn = [assigned(replace(trial, shares=(share,)), person) for person in people]
         spread = (share * (1 - share) / len(people)) ** 0.5
         assert abs(sum(drawn) / len(people) - share) < 4 * spread
-        assert drawn == [assigned(replace(trial, share=share), person) for person in people]
+        assert drawn == [assigned(replace(trial, shares=(share,)), person) for person in people]
     first = [assigned(trial, person) for person in people]
     second = [assigned(replace(trial, salt="other"), person) for person in people]
     agreement = sum(a == b for a, b in zip(first, second, strict=True)) / len(people)
@@ -388,3 +392,256 @@ def test_a_damaged_database_is_refused_with_the_way_back(tmp_path: Path) -> None
 def test_a_workspace_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="No such file"):
         Registry.open(tmp_path / "nowhere")
+
+
+# Stages
+
+
+def staged(registry: Registry, shares: list[float]) -> None:
+    add(registry, 2)
+    registry.promote("0001", **BY)
+    registry.begin_trial(
+        "0002", shares, salt="s", watermark=0, k=1, alpha=0.01, by="ada", at=1000.0
+    )
+
+
+def test_a_trial_is_raised_stage_by_stage(registry: Registry) -> None:
+    staged(registry, [0.1, 0.3, 0.5])
+    trial = registry.trial()
+    assert trial is not None
+    assert (trial.stage, trial.share, trial.since) == (0, 0.1, (1000.0,))
+    raised = registry.raise_share(trial, 2000.0, **BY, evidence={"rows": 7})
+    assert raised == registry.trial()
+    assert (raised.stage, raised.share, raised.since) == (1, 0.3, (1000.0, 2000.0))
+    last = registry.audit()[-1]
+    assert (last.action, last.version, last.evidence) == (
+        *("raised", "0002"),
+        {"rows": 7, "k": 1, "stage": 1, "share": 0.3, "since": 2000.0},
+    )
+    with pytest.raises(RegistryBusyError, match="ended or raised the trial just now"):
+        registry.raise_share(trial, 3000.0, **BY)
+    with pytest.raises(RegistryError, match="would begin before"):
+        registry.raise_share(raised, 2000.0, **BY)
+    last_one = registry.raise_share(raised, 3000.0, **BY)
+    with pytest.raises(RegistryError, match="in its last stage, 50%"):
+        registry.raise_share(last_one, 4000.0, **BY)
+    assert registry.check() == []
+    registry.end_trial("promoted", **BY)
+    assert states(registry) == ["retired", "live"]
+    assert registry.trials()[0].shares == (0.1, 0.3, 0.5)
+
+
+def test_shares_rise(registry: Registry) -> None:
+    add(registry, 2)
+    registry.promote("0001", **BY)
+    arguments = {"salt": "s", "watermark": 0, "k": 1, "alpha": 0.05, "by": "ada"}
+    for shares in ([], [0.5, 0.5], [0.5, 0.1]):
+        with pytest.raises(RegistryError, match="shares are"):
+            registry.begin_trial("0002", shares, **arguments)
+
+
+def test_nobody_goes_back_when_the_share_rises(registry: Registry) -> None:
+    staged(registry, [0.1, 0.5])
+    trial = registry.trial()
+    assert trial is not None
+    raised = registry.raise_share(trial, 2000.0, **BY)
+    people = [f"subject-{number}" for number in range(2000)]
+    before = {name for name in people if assigned(raised, name, 1999.9)}
+    after = {name for name in people if assigned(raised, name, 2000.0)}
+    assert before < after
+    assert before == {name for name in people if assigned(trial, name)}
+
+
+# Stopped, blocked, held
+
+
+def test_what_is_stopped_is_refused_and_never_live_again(registry: Registry) -> None:
+    first, second, third, fourth = add(registry, 4)
+    for name in (first, second, third):
+        registry.promote(name, **BY)
+    assert registry.stop(second, **BY).state == "refused"
+    assert registry.rollback(**BY).name == first, "it is passed over"
+    registry.stop(fourth, by="ada", why="smells")
+    assert states(registry) == ["live", "refused", "retired", "refused"]
+    last = registry.audit()[-1]
+    assert (last.who, last.action, last.version, last.why) == ("ada", "stopped", "0004", "smells")
+    for call in (registry.promote, registry.stop):
+        with pytest.raises(RegistryError, match="'refused'"):
+            call(second, **BY)
+    assert registry.check() == []
+
+
+def test_stopping_what_is_live_returns_to_the_one_before(registry: Registry) -> None:
+    for name in add(registry, 3)[:2]:
+        registry.promote(name, **BY)
+    begin(registry, "0003")
+    registry.stop("0002", **BY)
+    assert states(registry) == ["live", "refused", "candidate"]
+    assert [trial.outcome for trial in registry.trials()] == ["stopped"]
+    happened = [(entry.action, entry.version) for entry in registry.audit()[-3:]]
+    assert happened == [("trial ended", "0003"), ("rolled back", "0001"), ("stopped", "0002")]
+    assert registry.check() == []
+
+
+def test_stopping_the_only_one_is_refused_with_the_way_out(registry: Registry) -> None:
+    add(registry, 2)
+    registry.promote("0001", **BY)
+    before = registry.generation()
+    with pytest.raises(RegistryError, match="Promote another one first, then stop this one"):
+        registry.stop("0001", **BY)
+    assert (states(registry), registry.generation()) == (["live", "candidate"], before)
+    registry.promote("0002", **BY)
+    registry.stop("0001", **BY)
+    with pytest.raises(RegistryError, match="none was live before it"):
+        registry.stop("0002", **BY)
+
+
+def test_stopping_a_canary_ends_its_trial(registry: Registry) -> None:
+    add(registry, 2)
+    registry.promote("0001", **BY)
+    begin(registry, "0002")
+    registry.stop("0002", **BY)
+    assert (states(registry), registry.trial()) == (["live", "refused"], None)
+    assert [entry.action for entry in registry.audit()[-2:]] == ["trial ended", "stopped"]
+
+
+def test_units_are_blocked_and_unblocked_once(registry: Registry, tmp_path: Path) -> None:
+    registry.block("item 1", **BY)
+    with pytest.raises(RegistryError, match="blocked already"):
+        registry.block("item 1", **BY)
+    with Registry.open(tmp_path) as other:
+        assert other.blocked() == {"item 1"}
+        other.unblock("item 1", by="bob", why="a mistake")
+    assert registry.blocked() == frozenset()
+    with pytest.raises(RegistryError, match="'item 1' is not blocked; blocked: none is"):
+        registry.unblock("item 1", **BY)
+    with pytest.raises(RecordError):
+        registry.block("", **BY)
+    happened = [(entry.who, entry.action, entry.unit, entry.version) for entry in registry.audit()]
+    assert happened == [("ada", "blocked", "item 1", None), ("bob", "unblocked", "item 1", None)]
+    assert registry.check() == []
+
+
+def drawn(name: str, subject: str = "ann", at: float = 10.0) -> Held:
+    choices = ChoiceSet(forbidden=("x",), groups=(Group(units=("a", "b"), most=1),))
+    decision = Decision(
+        id=name,
+        episode="e",
+        step=2,
+        subject=subject,
+        units=("a", "c"),
+        logps=(-0.1, -2.0 / 3.0),
+        policy="0001",
+        made_at=at,
+        context={"hour": 3},
+        choices=choices.digest(),
+        vocabulary="v",
+    )
+    return Held(decision=decision, choices=choices)
+
+
+def test_a_held_decision_comes_back_as_it_was_drawn_and_is_answered_once(
+    registry: Registry, tmp_path: Path
+) -> None:
+    add(registry)
+    unknown = replace(drawn("d2", at=5.0).decision, logps=UNKNOWN)
+    registry.hold([drawn("d1"), replace(drawn("d2"), decision=unknown)])
+    with Registry.open(tmp_path) as other:
+        assert [held.decision.id for held in other.waiting()] == ["d2", "d1"]
+        assert other.held("d1") == drawn("d1")
+        assert other.held("d2").decision.logps is UNKNOWN
+    assert (registry.held("d3"), registry.n_held()) == (None, 2)
+    assert registry.first_held(0.0) == {"ann": 5.0}
+    assert registry.first_held(7.0) == {"ann": 10.0}
+    said = registry.review("d1", approve=True, **BY, at=20.0)
+    assert (said.answer, said.answered_at) == ("approved", 20.0)
+    assert [held.decision.id for held in registry.waiting()] == ["d2"]
+    last = registry.audit()[-1]
+    assert (last.action, last.version, last.evidence["decision"]) == ("approved", "0001", "d1")
+    with pytest.raises(RegistryError, match="was approved before"):
+        registry.review("d1", approve=False, **BY)
+    with pytest.raises(RegistryError, match="no decision d9 is held"):
+        registry.review("d9", approve=True, **BY)
+    with pytest.raises(RegistryError, match="draw it anew"):
+        registry.hold([drawn("d4"), drawn("d1")])
+    assert registry.n_held() == 2, "all of them or none"
+    assert registry.check() == []
+
+
+# The audit, played
+
+
+def test_an_audit_that_does_not_lead_to_what_is_there_is_found_out(
+    registry: Registry, tmp_path: Path
+) -> None:
+    add(registry, 2)
+    registry.promote("0001", **BY)
+    connection = sqlite3.connect(tmp_path / "registry.db", isolation_level=None)
+    connection.execute("UPDATE versions SET state = 'refused' WHERE number = 2")
+    connection.execute("INSERT INTO blocked VALUES ('x')")
+    assert registry.check() == [
+        "version 0002 is refused, and by the audit it is candidate",
+        "unit 'x' is blocked, and by the audit it is not blocked",
+    ]
+    connection.close()
+
+
+def test_an_audit_that_contradicts_itself_says_where(registry: Registry) -> None:
+    add(registry, 2)
+    registry.promote("0001", **BY)
+    registry.promote("0002", **BY)
+    *before, last = registry.audit()
+    standing = replayed([*before, replace(last, previous=None)])
+    assert standing.states == {"0001": "retired", "0002": "live"}
+    assert standing.faults == [
+        f"audit {last.id}: nothing was live before it, and by the entries before 0001"
+    ]
+
+
+def test_a_registry_of_the_first_schema_is_brought_to_the_newest(tmp_path: Path) -> None:
+    """Its trial goes on as one of a single stage, and its audit says the same as before."""
+    with Registry.open(tmp_path) as registry:
+        add(registry, 3)
+    folder = Path(registry_module.__file__).parent / "migrations"
+    first = (folder / "0001_registry.sql").read_text("utf-8")
+    with sqlite3.connect(tmp_path / "registry.db") as new:
+        manifests = dict(new.execute("SELECT number, manifest FROM versions"))
+    new.close()
+    (tmp_path / "registry.db").unlink()
+    old = sqlite3.connect(tmp_path / "registry.db")
+    old.executescript(first)
+    for number, state in ((1, "retired"), (2, "live"), (3, "trial")):
+        row = (number, state, manifests[number], 1.0)
+        old.execute("INSERT INTO versions VALUES (?, ?, ?, ?)", row)
+        old.execute(
+            "INSERT INTO audit (at, who, action, version, previous, why, evidence)"
+            " VALUES (1, 'ada', 'created', ?, NULL, 'x', '{}')",
+            (number,),
+        )
+    for action, number, previous in (
+        ("promoted", 1, None),
+        ("promoted", 2, 1),
+        ("trial begun", 3, None),
+    ):
+        old.execute(
+            "INSERT INTO audit (at, who, action, version, previous, why, evidence)"
+            " VALUES (2, 'ada', ?, ?, ?, 'x', '{\"a\": 1}')",
+            (action, number, previous),
+        )
+    old.execute("INSERT INTO trail (version) VALUES (1), (2)")
+    old.execute("INSERT INTO judgements VALUES (1, 3)")
+    old.execute("INSERT INTO trials VALUES (1, 3, 2, 0.25, 's', 9, 0.01, 50.0, 'ada', NULL, NULL)")
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+    with Registry.open(tmp_path) as registry:
+        assert registry.check() == []
+        assert states(registry) == ["retired", "live", "canary"]
+        trial = registry.trial()
+        assert trial is not None
+        assert (trial.shares, trial.since, trial.last_stage) == ((0.25,), (50.0,), True)
+        assert [entry.id for entry in registry.audit()] == [1, 2, 3, 4, 5, 6]
+        assert registry.audit()[-1].evidence == {"a": 1}
+        registry.end_trial("promoted", **BY)
+        assert registry.rollback(**BY).name == "0002"
+        assert registry.audit()[-1].id == 9

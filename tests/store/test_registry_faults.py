@@ -1,6 +1,8 @@
-"""Real processes, killed at random moments or racing each other."""
+"""Real processes, killed at random moments, at every step of a change, or racing each other."""
 
+import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from heedful.store.registry import AuditEntry, Registry
+from heedful.store.registry import Registry, Trial, replayed
 
 PRELUDE = """
 import sys, time
@@ -46,7 +48,10 @@ while True:
     other = add(registry)
     said("created", other)
     k = registry.judged() + 1
-    registry.begin_trial(other, 0.5, salt=str(k), watermark=0, k=k, alpha=0.01, by=by["by"])
+    trial = registry.begin_trial(
+        other, [0.1, 0.5], salt=str(k), watermark=0, k=k, alpha=0.01, by=by["by"]
+    )
+    registry.raise_share(trial, time.time() + 5, **by)
     registry.end_trial("promoted", **by)
     said("promoted", other)
     said("rolled", registry.rollback(**by).name)
@@ -73,23 +78,6 @@ def start(script: str, *arguments: object, stdout: int | None = None) -> subproc
     return subprocess.Popen(command, stdout=stdout, text=True)
 
 
-def replayed(audit: list[AuditEntry]) -> dict[str, str]:
-    """Return the state of every version, as it follows from the audit alone."""
-    states: dict[str, str] = {}
-    after = {"created": "candidate", "adopted": "candidate", "trial begun": "trial"}
-    for entry in audit:
-        if entry.action in ("promoted", "rolled back"):
-            live = [name for name, state in states.items() if state == "live"]
-            assert live == ([entry.previous] if entry.previous else [])
-            states.update(dict.fromkeys(live, "retired"))
-            states[entry.version] = "live"
-        elif entry.action == "trial ended":
-            states[entry.version] = "candidate"
-        else:
-            states[entry.version] = after[entry.action]
-    return states
-
-
 def examine(workspace: Path, acknowledged: list[tuple[str, str]]) -> None:
     """Check all that must hold after a kill, at whatever moment it came."""
     policies = workspace / "policies"
@@ -98,7 +86,7 @@ def examine(workspace: Path, acknowledged: list[tuple[str, str]]) -> None:
         assert not list(policies.glob(".new-*"))
         assert registry.check() == []
         states = {version.name: version.state for version in registry.versions()}
-        assert states == replayed(registry.audit())
+        assert states == replayed(registry.audit()).states
         promoted = any(action == "promoted" for action, _ in acknowledged)
         assert list(states.values()).count("live") in ({1} if promoted else {0, 1})
         for name in states:
@@ -145,4 +133,123 @@ def test_processes_promote_and_roll_back_at_once(tmp_path: Path, rounds: int) ->
         promotions = [entry for entry in audit if entry.action == "promoted"]
         assert len(promotions) == 3 * rounds + 1
         assert {entry.who for entry in promotions} == {"first", "one", "two", "three"}
-        assert {v.name: v.state for v in registry.versions()} == replayed(audit)
+        assert {v.name: v.state for v in registry.versions()} == replayed(audit).states
+
+
+# At every step: a process of its own for each statement of SQL that a change consists of, killed
+# just before that statement, the commit among them.
+
+STEPS = (
+    PRELUDE
+    + """
+import json, os, shutil, signal
+registry.close()
+
+def at_the_nth(n):
+    seen = 0
+    def killer(statement):
+        nonlocal seen
+        seen += 1
+        if seen == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return killer
+
+def change(workspace, action, n):
+    with Registry.open(workspace) as registry:
+        registry._database._connection.set_trace_callback(at_the_nth(n))
+        CHANGES[action](registry)
+    os._exit(0)
+
+CHANGES = {
+    "begin": lambda r: r.begin_trial(
+        "0004", [0.1, 0.5], salt="s2", watermark=0, k=r.judged() + 1, alpha=0.01, by="x"
+    ),
+    "raise": lambda r: r.raise_share(r.trial(), r.trial().begun_at + 5, **by),
+    "promote": lambda r: r.promote("0004", **by),
+    "promote the canary": lambda r: r.end_trial("promoted", **by),
+    "refuse the canary": lambda r: r.end_trial("refused", **by),
+    "roll back": lambda r: r.rollback(**by),
+    "stop the live one": lambda r: r.stop("0002", **by),
+    "stop the canary": lambda r: r.stop("0003", **by),
+    "block": lambda r: r.block("item-1", **by),
+    "unblock": lambda r: r.unblock("item-0", **by),
+}
+base, action = sys.argv[1], sys.argv[3]
+for n in range(1, 100):
+    place = f"{base}-{n}"
+    shutil.copytree(base, place)
+    child = os.fork()
+    if child == 0:
+        change(place, action, n)
+    killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    print(json.dumps([place, killed]), flush=True)
+    if not killed:
+        break
+"""
+)
+
+
+def standing(workspace: Path, *, on_trial: bool) -> None:
+    """Make a registry in which 0001 retired, 0002 is live and 0003 may be on trial."""
+    process = start(PRELUDE + "[add(registry) for _ in range(4)]", workspace, "first")
+    assert process.wait() == 0
+    with Registry.open(workspace) as registry:
+        for name in ("0001", "0002"):
+            registry.promote(name, by="first", why="test")
+        registry.block("item-0", by="first", why="test")
+        if on_trial:
+            registry.begin_trial(
+                "0003", [0.1, 0.5], salt="s1", watermark=0, k=1, alpha=0.01, by="first"
+            )
+
+
+def seen(workspace: Path) -> tuple[dict[str, str], Trial | None, frozenset[str], int]:
+    """Return all that a registry says, after checking what must hold whatever happened."""
+    with Registry.open(workspace) as registry:
+        assert registry.check() == [], "the audit leads to what is there"
+        states = {version.name: version.state for version in registry.versions()}
+        assert list(states.values()).count("live") == 1
+        assert replayed(registry.audit()).states == states
+        return states, registry.trial(), registry.blocked(), registry.generation()
+
+
+@pytest.mark.parametrize(
+    ("action", "on_trial"),
+    [
+        ("begin", False),
+        ("raise", True),
+        ("promote", False),
+        ("promote the canary", True),
+        ("refuse the canary", True),
+        ("roll back", True),
+        ("stop the live one", True),
+        ("stop the canary", True),
+        ("block", True),
+        ("unblock", True),
+    ],
+)
+@pytest.mark.slow
+def test_killed_at_every_step_a_change_happened_whole_or_not_at_all(
+    tmp_path: Path, action: str, on_trial: bool
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    standing(base, on_trial=on_trial)
+    process = subprocess.run(
+        [sys.executable, "-c", STEPS, str(base), "killed", action],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    killed = [json.loads(line) for line in process.stdout.splitlines()]
+    assert len(killed) > 4
+    before = seen(base)
+    for place, was_killed in killed[:-1]:
+        assert was_killed
+        assert seen(Path(place)) == before
+        shutil.rmtree(place)
+    last, was_killed = killed[-1]
+    assert not was_killed
+    after = seen(Path(last))
+    assert after != before
+    assert after[3] > before[3]

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from heedful import __version__
-from heedful.cli import importing, judging, learning, planning, recommending, serving, showing
+from heedful.cli import (
+    importing,
+    judging,
+    learning,
+    operating,
+    planning,
+    recommending,
+    serving,
+    showing,
+)
 
 HELP = """\
 Policies that learn from the people they serve.
@@ -61,6 +70,12 @@ def command() -> typer.Typer:
     app.command("plan")(planning.plan)
     app.command("promote")(judging.promote)
     app.command("rollback")(judging.rollback)
+    app.command("canary")(operating.canary)
+    app.command("stop")(operating.stop)
+    app.command("block")(operating.block)
+    app.command("unblock")(operating.unblock)
+    app.command("review")(operating.review)
+    app.command("audit")(operating.audit)
     app.command("serve")(serving.serve)
     app.command("run")(learning.run)
     app.command("recommend")(recommending.recommend)

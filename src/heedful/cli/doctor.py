@@ -71,7 +71,11 @@ def _registry(folder: Path) -> Iterator[Check]:
             if not problems:
                 versions = len(registry.versions())
                 deciding = "none is live" if live is None else f"{live.name} is live"
-                yield Check("registry", True, f"{versions} versions match their files; {deciding}")
+                yield Check(
+                    "registry",
+                    True,
+                    f"{versions} versions match their files and the audit; {deciding}",
+                )
     except StoreError as error:
         yield Check("registry", False, str(error))
 

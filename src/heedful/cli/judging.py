@@ -69,11 +69,11 @@ def promote(
         with Workspace.open(workspace, overrides(settings)) as opened:
             if trial:
                 begun = opened.begin_trial(version, by=somebody(by))
-                state = "trial"
+                state = "canary"
+                shares = " then ".join(f"{share:.0%}" for share in begun.shares)
                 words = (
-                    f"Version {version} is on trial against {begun.baseline} with "
-                    f"{begun.share:.0%} of the subjects; evidence of {1 / begun.alpha:,.0f} "
-                    "promotes it."
+                    f"Version {version} is on trial against {begun.baseline} with {shares} of the "
+                    f"subjects; evidence of {1 / begun.alpha:,.0f} promotes it."
                 )
             else:
                 done = opened.promote(version, by=somebody(by), why=why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from heedful.cli.outcome import FAILED, outcome, say
 from heedful.cli.output import print_json, print_words
 
 if TYPE_CHECKING:
+    from heedful.serve import Role
     from heedful.workspace import Workspace
 
 OWNER = "owner"
@@ -60,6 +61,9 @@ def serve(
         str,
         typer.Option(metavar="NAME", help="Make a key for a client, print it once, and end."),
     ] = "",
+    role: Annotated[
+        str, typer.Option(help='With --new-key: "client", "reviewer" of held decisions, "admin".')
+    ] = "client",
     revoke: Annotated[str, typer.Option(metavar="NAME", help="Take a key back, and end.")] = "",
     settings: Settings = None,
 ) -> None:
@@ -77,12 +81,12 @@ def serve(
         flags = overrides(settings, serve__host=host, serve__port=port)
         with Workspace.open(workspace, flags) as opened:
             if new_key or revoke:
-                _change_keys(opened, new_key, revoke)
+                _change_keys(opened, new_key, role, revoke)
             else:
                 _listen(opened)
 
 
-def _change_keys(opened: Workspace, new: str, revoked: str) -> None:
+def _change_keys(opened: Workspace, new: str, role: str, revoked: str) -> None:
     """Make or take back a key; a running service takes notice at once."""
     from heedful.serve.keys import FILE_NAME, Keys
 
@@ -91,7 +95,7 @@ def _change_keys(opened: Workspace, new: str, revoked: str) -> None:
         keys.revoke(revoked)
         say(f"The key {revoked} is no longer valid.")
     if new:
-        print(keys.new(new))
+        print(keys.new(new, cast("Role", role)))
         say(f"This is the key {new}, shown this once.")
 
 

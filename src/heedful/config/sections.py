@@ -15,6 +15,7 @@ Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Scalar = bool | int | float | str
 Margin = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Inner = Annotated[float, Field(gt=0, lt=1)]
 Option = Scalar | list[Scalar]
 
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -315,14 +316,16 @@ class Gate(Section):
     """The evidence a candidate must bring before it goes live."""
 
     alpha: float = key(0.05, "probability of ever promoting what is no better", gt=0, lt=0.5)
-    share: float = key(0.5, "share of subjects who get the candidate in a trial", gt=0, lt=1)
+    shares: list[Inner] = key(
+        [0.5], "share of subjects who get the candidate, by stage of a trial: [0.1, 0.5]"
+    )
     margin: float = key(0.0, "by how much it must be better, in scaled reward", ge=-1, lt=1)
     window: float = key(
         DAY, "how long a subject's answers are collected", unit="seconds", gt=0, le=YEAR
     )
     maturity: float = key(0.0, "wait for late answers after that", unit="seconds", ge=0, le=YEAR)
     minimum_subjects: int = key(
-        100, "no verdict before this many", unit="subjects", ge=1, le=1_000_000_000
+        100, "no verdict, and no next stage, before this many", unit="subjects", ge=1, le=10**9
     )
     maximum_subjects: int = key(
         10_000, "a trial that has not convinced by then ends", unit="subjects", ge=1, le=10**9
@@ -341,10 +344,27 @@ class Gate(Section):
         {}, "guardrails: by how much a measure may fall below it: clicked = 0.01"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "share" in data:
+            stages = f"[{toml(data['share'])}]"
+            raise ValueError(
+                f"share is now shares, one for each stage of a trial: write shares = {stages}"
+            )
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.shares or self.shares != sorted(set(self.shares)):
+            raise ValueError("shares needs at least one stage, and each above the one before")
         if self.minimum_subjects > self.maximum_subjects:
             raise ValueError("minimum_subjects must not be above maximum_subjects")
+        if self.minimum_subjects * len(self.shares) > self.maximum_subjects:
+            raise ValueError(
+                f"maximum_subjects leaves no room for minimum_subjects in each of the "
+                f"{len(self.shares)} stages of shares: raise it, or take fewer stages"
+            )
         return self
 
 
@@ -357,6 +377,9 @@ class Serve(Section):
         0.05, "share of decisions drawn uniformly: the next gate needs it", gt=0, le=1
     )
     slate: int = key(5, "units per decision, unless asked otherwise", unit="units", ge=1, le=1000)
+    hold: float = key(
+        0.0, "share of decisions that wait for a person before they are shown", ge=0, lt=1
+    )
     session_gap: float = key(
         1800.0, "silence after which a new session begins", unit="seconds", gt=0, le=YEAR
     )

@@ -18,7 +18,7 @@ from heedful.contract.description import portraits, schema_of, subject_numbers
 from heedful.contract.domain import Reader
 from heedful.contract.streams import EventColumns, Floats, Ints, Rule, SlotColumns, Streams
 from heedful.policy import EventKind, Quota, Quotas, Vocabulary
-from heedful.record import ALL_UNITS, ChoiceSet, Kind
+from heedful.record import ALL_UNITS, ChoiceSet, Kind, is_reviewed
 from heedful.store.columns import Texts
 from heedful.store.snapshot import Snapshot
 
@@ -357,6 +357,7 @@ def _slots(
     kept = np.flatnonzero((rows.unit[at] >= 0) & ~waits[decision])
     linked = more[kept] & (np.append(kept[1:], -1) == kept + 1)
     source = rows.source[at][kept]
+    reviewed = np.array([is_reviewed(name) for name in snapshot.names.policies], dtype=bool)
     return SlotColumns(
         stream=stream[at][kept],
         event=local[at][kept],
@@ -374,6 +375,7 @@ def _slots(
         linked=linked,
         feedback=np.empty((len(kept), 0), np.float32),
         measured=np.empty((len(kept), 0)),
+        reviewed=reviewed[decisions.policy[decision[kept]]],
     )
 
 

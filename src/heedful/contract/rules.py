@@ -13,7 +13,7 @@ the log are the groups' units, as descriptions change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from heedful.contract.domain import Domain
@@ -68,9 +68,17 @@ class Categories:
 class Rulebook:
     """Says what is possible in decisions that are asked for, by what a log knows of units."""
 
-    def __init__(self, domain: Domain, log: Log) -> None:
-        """Ask ``domain``; descriptions are read from ``log`` when a rule first speaks of them."""
-        self._domain, self._log = domain, log
+    def __init__(
+        self, domain: Domain, log: Log, blocked: Callable[[], Collection[str]] = tuple
+    ) -> None:
+        """Ask ``domain``; descriptions are read from ``log`` when a rule first speaks of them.
+
+        Args:
+            domain: what a unit is.
+            log: where descriptions stand.
+            blocked: returns the units that no decision may hold now, whoever asks.
+        """
+        self._domain, self._log, self._blocked = domain, log, blocked
         self._categories, self._described = Categories({}), 0
 
     def choices(self, context: Context, asked: Mapping[str, object]) -> ChoiceSet:
@@ -84,7 +92,7 @@ class Rulebook:
             asked = by_name(asked, self._known())
         # What a context happens to call a cap is no rule.
         known = {name: value for name, value in context.items() if name not in NUMBER_OF}
-        choices = self._domain.choices({**known, **asked})
+        choices = self._domain.choices({**known, **asked}).without(self._blocked())
         if choices.groups:
             return choices
         for group in groups_of(asked):

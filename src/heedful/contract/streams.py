@@ -117,6 +117,7 @@ class SlotColumns:
         linked: the next slot continues this one's episode.
         feedback: [U, C] scaled answers, NaN where unknown.
         measured: [U, M], see :class:`heedful.policy.Batch`; a domain leaves it empty.
+        reviewed: shown because a person let it through: neither a policy's doing nor the subject's.
     """
 
     stream: Ints
@@ -135,6 +136,7 @@ class SlotColumns:
     linked: npt.NDArray[np.bool_]
     feedback: npt.NDArray[np.float32]
     measured: Floats
+    reviewed: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,18 @@
 A subject's window opens with its first decision in the trial. What was decided within it, and said
 before it is judged, counts; what comes later counts for nothing. So a subject's number never
 changes once it was judged, and the path of the evidence is the same however often one looks.
+
+A subject belongs to the stage of the trial in which its window opened, and counts with that stage's
+share. Whose window was still open when the share rose is left out whole, in both arms alike:
+whoever changed from the live version to the candidate would be in neither, and to leave out those
+alone would pick the arm. That depends on times only, which are known without the arm;
+docs/decisions/0013 says why the bet stays fair. The same holds for subjects whose first decision
+was held for a person: the coin was tossed without looking at the arm.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,10 +45,13 @@ class Cohort:
         places: int64 [M], where they stand among all subjects who have matured.
         subjects: int [M], their codes in the snapshot.
         arm: bool [M], True where the candidate decided.
-        share: float64 [M], probability of that.
+        share: float64 [M], probability of that, when the window opened.
+        stage: int64 [M], the stage of the trial in which that was.
         opening: int64 [M], the row of each one's first decision.
         counted: int64, the decisions within the windows.
         late: feedback to these decisions that came after its subject was judged.
+        straddling: matured subjects left out because the share rose within their windows.
+        held: matured subjects left out because their first decision was held for a person.
     """
 
     snapshot: Snapshot
@@ -50,9 +61,12 @@ class Cohort:
     subjects: np.ndarray
     arm: np.ndarray
     share: np.ndarray
+    stage: np.ndarray
     opening: np.ndarray
     counted: np.ndarray
     late: int
+    straddling: int
+    held: int
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """Return each subject's mean of ``values`` [N] over the decisions of its window, [M].
@@ -65,13 +79,29 @@ class Cohort:
         return means
 
 
-def cohort(trial: Trial, snapshot: Snapshot, patience: Patience) -> Cohort:
-    """Return the cohort of ``trial``."""
+def cohort(
+    trial: Trial,
+    snapshot: Snapshot,
+    patience: Patience,
+    first_held: Mapping[str, float] | None = None,
+) -> Cohort:
+    """Return the cohort of ``trial``.
+
+    Args:
+        trial: in whatever stage.
+        snapshot: the log.
+        patience: how long each subject is observed.
+        first_held: when a decision of a subject was first held in the trial, by pseudonym.
+    """
     found, decisions = trial_rows(trial, snapshot), snapshot.decisions
     one = _reduced(snapshot, found, np.zeros(decisions.n), patience)
-    places = np.arange(len(one.subjects))
+    opened = decisions.made_at[_opening(snapshot, found.rows, one.subjects)]
+    whole = trial.within_a_stage(opened, patience.window)
+    held = whole & (_first_held(snapshot, one.subjects, first_held or {}) <= opened)
+    places = np.flatnonzero(whole & ~held)
     subjects = one.subjects[places]
     opening = _opening(snapshot, found.rows, subjects)
+    share = trial.shares_at(opened[places])
     candidate = np.zeros(decisions.n, dtype=bool)
     candidate[found.rows] = found.candidate
     judged_at = np.full(len(snapshot.names.subjects), np.inf)
@@ -85,11 +115,22 @@ def cohort(trial: Trial, snapshot: Snapshot, patience: Patience) -> Cohort:
         places=places,
         subjects=subjects,
         arm=candidate[opening],
-        share=np.full(len(subjects), trial.share),
+        share=share,
+        stage=np.searchsorted(trial.shares, share),
         opening=opening,
         counted=counted,
         late=late,
+        straddling=int((~whole).sum()),
+        held=int(held.sum()),
     )
+
+
+def _first_held(
+    snapshot: Snapshot, subjects: np.ndarray, first_held: Mapping[str, float]
+) -> np.ndarray:
+    """Return when a decision of each subject [M] was first held; infinity where none was."""
+    names = snapshot.names.subjects
+    return np.array([first_held.get(names[int(code)], np.inf) for code in subjects])
 
 
 def _reduced(

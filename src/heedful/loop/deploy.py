@@ -1,4 +1,4 @@
-"""Step 5, the deploying half: a trial is begun, judged and settled; a version goes live."""
+"""Step 5, the deploying half: a trial is begun, judged, raised and settled; a version goes live."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Literal, cast
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
 from heedful.loop.bench import Bench
-from heedful.loop.trial import judge_trial
+from heedful.loop.trial import judge_cohort, who_counts
 from heedful.store.registry import RegistryError, Trial, Version
 from heedful.store.registry.card import Json
 
-Ruling = Literal["promote", "refuse", "wait"]
+Ruling = Literal["promote", "refuse", "raise", "wait"]
+
+NOTICE = 5.0
+"""Seconds between the decision to raise a share and the moment from which it holds. A service looks
+at the registry at every turn, so all know before; who decided for whom follows from the time."""
 
 
 class GateRefusedError(RuntimeError):
@@ -39,31 +43,50 @@ class Settled:
         verdict: why, in figures.
     """
 
-    outcome: Literal["promoted", "refused", "waiting", "approval"]
+    outcome: Literal["promoted", "refused", "raised", "waiting", "approval"]
     candidate: str
     words: str
     verdict: Verdict
 
 
-def ruling(verdict: Verdict, gate: Gate) -> Ruling:
-    """Return what the verdict on a trial means for its candidate.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a trial.
 
-    Promotion rests on the evidence alone, whose error is bounded however often one looks. So does
-    refusal: a candidate is refused when the evidence that it is worse, or that it breaks a
-    guardrail, suffices, however few subjects that took; or when it has had
-    ``gate.maximum_subjects`` and has not convinced.
+    Attributes:
+        trial: as it stood.
+        verdict: on all that has matured.
+        in_stage: subjects that have matured in the newest stage and count.
     """
+
+    trial: Trial
+    verdict: Verdict
+    in_stage: int
+
+
+def ruling(look: Look, gate: Gate) -> Ruling:
+    """Return what a look at a trial means for its candidate.
+
+    Promotion rests on the evidence alone, whose error is bounded however often one looks, and comes
+    at the end of the last stage: none is skipped, as each shows that the candidate bears its share.
+    So does a rollback, which does not wait for a stage to end: the evidence that the candidate is
+    worse, or that it breaks a guardrail, suffices. One that has had ``gate.maximum_subjects`` and
+    has not convinced is refused as well.
+    """
+    verdict = look.verdict
     if verdict.rollback:
         return "refuse"
-    if verdict.rows < gate.minimum_subjects:
+    if look.in_stage < gate.minimum_subjects:
         return "wait"
     if verdict.promote:
-        return "promote"
-    return "refuse" if verdict.rows >= gate.maximum_subjects else "wait"
+        return "promote" if look.trial.last_stage else "raise"
+    if verdict.rows >= gate.maximum_subjects:
+        return "refuse"
+    return "wait" if look.trial.last_stage else "raise"
 
 
 def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
-    """Give ``candidate`` a share of the subjects from now on.
+    """Give ``candidate`` the first of ``gate.shares`` of the subjects from now on.
 
     Raises:
         RegistryError: a trial is open, nothing is live, or it is no candidate.
@@ -71,22 +94,30 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
     gate, k = bench.config.gate, bench.registry.judged() + 1
     return bench.registry.begin_trial(
         candidate,
-        gate.share,
+        gate.shares,
         salt=bench.salt(f"trial {k} of {candidate}"),
         watermark=bench.log.watermark(),
         k=k,
         alpha=alpha_of(k, gate.alpha),
         by=by,
+        at=bench.clock(),
     )
 
 
-def verdict_on(bench: Bench, trial: Trial) -> Verdict:
+def look_at(bench: Bench, trial: Trial) -> Look:
     """Judge ``trial`` on everything that has matured, by the reward of its candidate."""
-    return judge_trial(bench, trial)
+    judged = who_counts(bench, trial)
+    in_stage = int((judged.stage == trial.stage).sum())
+    return Look(trial, judge_cohort(bench, trial, judged), in_stage)
+
+
+def verdict_on(bench: Bench, trial: Trial) -> Verdict:
+    """Return the verdict of :func:`look_at`."""
+    return look_at(bench, trial).verdict
 
 
 def settle(bench: Bench, *, by: str) -> Settled:
-    """Judge the open trial; promote or refuse its candidate if the evidence is in.
+    """Judge the open trial; promote, refuse or raise its candidate if the evidence is in.
 
     Raises:
         RegistryError: no trial is open.
@@ -94,8 +125,8 @@ def settle(bench: Bench, *, by: str) -> Settled:
     trial = bench.registry.trial()
     if trial is None:
         raise RegistryError("no trial is open; begin one first")
-    verdict, gate = verdict_on(bench, trial), bench.config.gate
-    decided = ruling(verdict, gate)
+    look, gate = look_at(bench, trial), bench.config.gate
+    verdict, decided = look.verdict, ruling(look, gate)
     if decided == "promote" and gate.approval:
         words = f"{verdict.words()} A person must say yes as well: promote {trial.candidate}."
         return Settled("approval", trial.candidate, words, verdict)
@@ -108,7 +139,25 @@ def settle(bench: Bench, *, by: str) -> Settled:
         words = _refusal(verdict, gate)
         bench.registry.end_trial("refused", by=by, why=words, evidence=_figures(trial, verdict))
         return Settled("refused", trial.candidate, words, verdict)
-    return Settled("waiting", trial.candidate, _patience(verdict, gate), verdict)
+    if decided == "raise":
+        words = _raised(bench, look, by=by)
+        return Settled("raised", trial.candidate, words, verdict)
+    return Settled("waiting", trial.candidate, _patience(look, gate), verdict)
+
+
+def _raised(bench: Bench, look: Look, *, by: str) -> str:
+    """Take the trial to its next stage, and return why in words."""
+    trial, verdict = look.trial, look.verdict
+    share = trial.shares[trial.stage + 1]
+    words = (
+        f"Version {trial.candidate} is given {share:.0%} of the subjects, after {trial.share:.0%}: "
+        f"{look.in_stage:,} have matured in stage {trial.stage + 1} of {len(trial.shares)}, and "
+        "nothing speaks for ending the trial."
+    )
+    bench.registry.raise_share(
+        trial, bench.clock() + NOTICE, by=by, why=words, evidence=_figures(trial, verdict)
+    )
+    return f"{words} {verdict.reasons[0]}" if verdict.reasons else words
 
 
 def promote(bench: Bench, name: str, *, by: str) -> Version:
@@ -133,9 +182,10 @@ def promote(bench: Bench, name: str, *, by: str) -> Version:
             f"There is no evidence for {name}: it is not on trial. Begin a randomised trial, serve "
             "it for a while, and promote it when the trial says so."
         )
-    verdict = verdict_on(bench, trial)
-    if ruling(verdict, bench.config.gate) != "promote":
-        raise GateRefusedError(_patience(verdict, bench.config.gate), verdict)
+    look = look_at(bench, trial)
+    verdict = look.verdict
+    if ruling(look, bench.config.gate) != "promote":
+        raise GateRefusedError(_patience(look, bench.config.gate), verdict)
     return registry.end_trial(
         "promoted", by=by, why=verdict.words(), evidence=_figures(trial, verdict)
     )
@@ -148,7 +198,10 @@ def force(bench: Bench, name: str, *, by: str, why: str) -> Version:
         RegistryError: it is live already or refused, or nobody or no reason is named.
     """
     registry, evidence = bench.registry, {"forced": True}
-    trial = registry.trial()
+    trial, state = registry.trial(), registry.version(name).state
+    if state in ("live", "refused"):  # before a trial is stopped for it
+        raise RegistryError(f"policy version {name} is {state}")
+    registry.verify(name)
     if trial is not None and trial.candidate == name:
         return registry.end_trial("promoted", by=by, why=why, evidence=evidence)
     if trial is not None:
@@ -168,10 +221,15 @@ def _refusal(verdict: Verdict, gate: Gate) -> str:
     return verdict.words()
 
 
-def _patience(verdict: Verdict, gate: Gate) -> str:
-    if verdict.rows < gate.minimum_subjects:
+def _patience(look: Look, gate: Gate) -> str:
+    trial, verdict = look.trial, look.verdict
+    stages = len(trial.shares)
+    where = "" if stages == 1 else f" in stage {trial.stage + 1} of {stages}, {trial.share:.0%}"
+    if look.in_stage < gate.minimum_subjects:
         return (
-            f"Wait: {verdict.rows:,} subjects have matured, and no verdict is given before "
+            f"Wait: {look.in_stage:,} subjects have matured{where}, and no verdict is given before "
             f"{gate.minimum_subjects:,}."
         )
+    if not trial.last_stage:
+        return f"Wait: the trial is{where}, and a version goes live after the last stage."
     return verdict.words()

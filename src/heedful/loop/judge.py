@@ -25,8 +25,9 @@ from heedful.evaluate.slates import cascade_dr, cascade_dr_rows
 from heedful.loop.units import LoggedUnits, UnitReader
 from heedful.policy import Policy, Vocabulary
 from heedful.policy.protocol import LOGPS
+from heedful.record import is_reviewed
 from heedful.reward import Earned
-from heedful.store.registry import Trial, assigned
+from heedful.store.registry import Trial, uniform
 from heedful.store.snapshot import Snapshot
 
 _LOGITS = 1 << 24  # numbers in memory at once, 64 MiB
@@ -42,7 +43,7 @@ class TrialRows:
 
     Attributes:
         rows: int64, rows of the snapshot's decisions.
-        candidate: bool, the row's subject was assigned to the candidate.
+        candidate: bool, the row's subject was the candidate's at that moment.
         strange: int64, rows of the trial's time that another version than the arm's made; they are
             left out with all others of their subjects.
     """
@@ -55,21 +56,23 @@ class TrialRows:
 def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
     """Return the decisions made since ``trial`` began, with the arm of each.
 
-    The arm follows from the subject and the trial's salt. A subject for whom another version than
-    its arm's decided (an old server, say) is left out whole: several versions in one record
-    measure neither (failure mode F13).
+    The arm follows from the subject, the trial's salt and the share at that moment. A subject for
+    whom another version than its arm's decided (an old server, say) is left out whole: several
+    versions in one record measure neither (failure mode F13). Decisions that a person let through
+    are left out one by one: which ones were held was drawn without looking at the arm.
     """
     decisions, names = snapshot.decisions, snapshot.names
+    reviewed = np.array([is_reviewed(name) for name in names.policies], dtype=bool)
     fresh = np.flatnonzero(decisions.seq > trial.watermark)
-    subjects = np.unique(decisions.subject[fresh])
-    arm = np.zeros(len(names.subjects), dtype=bool)
-    arm[subjects] = [assigned(trial, names.subjects[int(code)]) for code in subjects]
+    fresh = fresh[~reviewed[decisions.policy[fresh]]]
+    subjects = decisions.subject[fresh]
+    drawn, present = np.zeros(len(names.subjects)), np.unique(subjects)
+    drawn[present] = [uniform(trial.salt, names.subjects[int(code)]) for code in present]
+    arm = drawn[subjects] < trial.shares_at(decisions.made_at[fresh])
     policies = np.array(list(names.policies), dtype=object)[decisions.policy[fresh]]
-    expected = np.where(arm[decisions.subject[fresh]], trial.candidate, trial.baseline)
-    strange = policies != expected
-    foreign = np.unique(decisions.subject[fresh][strange])
-    kept = fresh[~np.isin(decisions.subject[fresh], foreign)]
-    return TrialRows(kept, arm[decisions.subject[kept]], fresh[strange])
+    strange = policies != np.where(arm, trial.candidate, trial.baseline)
+    kept = ~np.isin(subjects, np.unique(subjects[strange]))
+    return TrialRows(fresh[kept], arm[kept], fresh[strange])
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,10 @@ def chosen_by_people(streams: Streams) -> np.ndarray:
 
     History without probabilities is people's own doing, unless it says that a unit was shown and
     not clicked. What a policy showed, ours or one whose probabilities were imported, and nobody
-    liked is not imitated: pre-training on it would clone the log.
+    liked is not imitated: pre-training on it would clone the log. Nor is what a person let through,
+    whose probability is unknown for another reason.
     """
-    own = np.isnan(streams.slots.behaviour_logp)
+    own = np.isnan(streams.slots.behaviour_logp) & ~streams.slots.reviewed
     kinds = [channel.kind for channel in streams.schema.channels]
     for number in (n for n, kind in enumerate(kinds) if kind == Kind.CLICK):
         own &= streams.slots.feedback[:, number] != 0  # an explicit no; silence is NaN

@@ -85,7 +85,7 @@ def planned(
     found = plan(
         rewards,
         gain,
-        share=gate.share,
+        share=gate.shares[-1],  # of the last stage, which a promotion waits for
         alpha=gate.alpha,
         k=k,
         margin=gate.margin,
@@ -95,7 +95,7 @@ def planned(
     )
     return TrialPlan(
         planned=found,
-        share=gate.share,
+        share=gate.shares[-1],
         k=k,
         source=source,
         per_day=subjects_per_day(snapshot),

@@ -168,7 +168,11 @@ def _trials(bench: Bench) -> Iterator[dict[str, Any]]:
 
 def _verdicts(bench: Bench) -> dict[int, Mapping[str, Any]]:
     """Return the verdicts that ended trials, by the trial's k, as the audit has them."""
-    entries = [entry for entry in bench.registry.audit() if "history" in entry.evidence]
+    entries = [
+        entry
+        for entry in bench.registry.audit()
+        if "history" in entry.evidence and entry.action != "raised"
+    ]
     return {int(str(entry.evidence["k"])): entry.evidence for entry in entries}
 
 

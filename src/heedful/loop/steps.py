@@ -233,7 +233,8 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
     config = bench.config
     earned = bench.learned(snapshot, reward)
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma, earned=earned)
-    streams = to_reinforce(streams, split_of(config.pretrain, streams, snapshot).train)
+    train = split_of(config.pretrain, streams, snapshot).train & ~streams.slots.reviewed
+    streams = to_reinforce(streams, train)
     before = _before_tuning(bench, parent).metrics
     streams, constraints = constrained(bench, snapshot, streams, earned, before)
     ours = ~np.isnan(streams.slots.behaviour_logp) & (streams.slots.weight > 0)

@@ -8,6 +8,7 @@ from heedful.loop.bench import Bench
 from heedful.loop.cohort import Cohort, Patience, cohort
 from heedful.loop.fitness import fitness
 from heedful.loop.guarding import guarded
+from heedful.record import reviewed_name
 from heedful.reward import View
 from heedful.store.registry import Trial
 
@@ -18,8 +19,18 @@ def judge_trial(bench: Bench, trial: Trial) -> Verdict:
     Raises:
         RewardError: a guardrail or a constraint names a measure that is not known.
     """
+    return judge_cohort(bench, trial, who_counts(bench, trial))
+
+
+def who_counts(bench: Bench, trial: Trial) -> Cohort:
+    """Return the subjects of ``trial`` that can be judged by now."""
+    first_held = bench.registry.first_held(trial.begun_at)
+    return cohort(trial, bench.log.snapshot(), patience(bench), first_held)
+
+
+def judge_cohort(bench: Bench, trial: Trial, judged: Cohort) -> Verdict:
+    """Judge ``trial`` on its cohort; see :func:`judge_trial`."""
     gate, card = bench.config.gate, bench.registry.card(trial.candidate)
-    judged = cohort(trial, bench.log.snapshot(), patience(bench))
     earned = bench.earned(judged.snapshot, card.reward)
     levels = Levels(alpha_of(trial.k, gate.alpha), gate.rollback_alpha, gate.betting)
     view = View(watermark=trial.watermark, within=bench.config.reward.maturity or None)
@@ -34,7 +45,7 @@ def judge_trial(bench: Bench, trial: Trial) -> Verdict:
             watermark=trial.watermark,
             trained_until=0 if card.snapshot is None else card.snapshot.watermark,
             unjoined=_unjoined(bench, judged),
-            versions={version.name for version in bench.registry.versions()},
+            versions=_ours(bench),
         ),
         guardrails=guarded(judged, earned, view, gate, bench.config.constraints, levels),
     )
@@ -45,6 +56,12 @@ def patience(bench: Bench) -> Patience:
     gate = bench.config.gate
     maturity = max(gate.maturity, bench.config.reward.maturity)
     return Patience(gate.window, maturity, bench.clock())
+
+
+def _ours(bench: Bench) -> set[str]:
+    """Return what the log calls those who decide here, with a person in between or without."""
+    names = [version.name for version in bench.registry.versions()]
+    return {*names, *map(reviewed_name, names)}
 
 
 def _unjoined(bench: Bench, judged: Cohort) -> int:

@@ -18,12 +18,19 @@ from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.bench import Bench
 from heedful.loop.reward import fit_reward
-from heedful.record import Kind
+from heedful.record import Kind, is_reviewed
 from heedful.reward import RewardError, said
 from heedful.store.registry import Version
 
 Action = Literal[
-    "first version", "trial begun", "promoted", "refused", "waiting", "approval", "nothing new"
+    "first version",
+    "trial begun",
+    "raised",
+    "promoted",
+    "refused",
+    "waiting",
+    "approval",
+    "nothing new",
 ]
 
 logger = logging.getLogger("heedful.loop")
@@ -70,9 +77,10 @@ def turn(bench: Bench, *, by: str = "heedful") -> Turn:
         words = f"Version {candidate.name} is the first, and live."
         return Turn("first version", candidate.name, words)
     trial = deploy.begin_trial(bench, candidate.name, by=by)
+    shares = " then ".join(f"{share:.0%}" for share in trial.shares)
     words = (
-        f"Version {candidate.name} is on trial against {trial.baseline} with {trial.share:.0%} of "
-        f"the subjects; evidence of {1 / trial.alpha:,.0f} promotes it."
+        f"Version {candidate.name} is on trial against {trial.baseline} with {shares} of the "
+        f"subjects; evidence of {1 / trial.alpha:,.0f} promotes it."
     )
     return Turn("trial begun", candidate.name, words)
 
@@ -143,5 +151,8 @@ def rewarded(bench: Bench, *, after: int) -> bool:
 def chosen(bench: Bench) -> bool:
     """Say whether the log holds units that people chose themselves, or liked."""
     snapshot = bench.log.snapshot()
-    own = np.isnan(snapshot.decisions.logps) & (said(snapshot, Kind.CLICK) != 0)
+    decisions = snapshot.decisions
+    reviewed = np.array([is_reviewed(name) for name in snapshot.names.policies], dtype=bool)
+    own = np.isnan(decisions.logps) & ~reviewed[decisions.policy][decisions.of_unit]
+    own &= said(snapshot, Kind.CLICK) != 0
     return bool(np.any(own | (bench.earned(snapshot).units > 0)))

@@ -5,7 +5,14 @@ that nothing unsound can reach the log by any door.
 """
 
 from heedful.record.choices import ALL, ChoiceSet, Group
-from heedful.record.decision import UNKNOWN, Context, Decision, Unknown
+from heedful.record.decision import (
+    UNKNOWN,
+    Context,
+    Decision,
+    Unknown,
+    is_reviewed,
+    reviewed_name,
+)
 from heedful.record.description import Described, Description
 from heedful.record.errors import RecordError
 from heedful.record.feedback import (
@@ -40,6 +47,8 @@ __all__ = [
     "Unknown",
     "Value",
     "content_id",
+    "is_reviewed",
     "mint_id",
     "pseudonym",
+    "reviewed_name",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -130,6 +131,19 @@ class ChoiceSet:
     def within(self, places: int) -> Self:
         """Return the same for a decision of at most ``places`` units."""
         return replace(self, places=places) if self.requires else self
+
+    def without(self, units: Collection[str]) -> Self:
+        """Return the same with ``units`` forbidden, too.
+
+        Raises:
+            RecordError: nothing is left to choose.
+
+        >>> ChoiceSet(allowed=("a", "b")).without({"a", "z"}).forbidden
+        ('a',)
+        """
+        possible = units if self.allowed is None else set(units) & set(self.allowed)
+        more = sorted(set(possible) - set(self.forbidden))
+        return replace(self, forbidden=(*self.forbidden, *more)) if more else self
 
     def body(self) -> str:
         """Return canonical JSON, with the order of units removed: it does not matter to anyone.

@@ -31,6 +31,27 @@ class Unknown(enum.Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
+REVIEWED = "held:"
+
+
+def reviewed_name(version: str) -> str:
+    """Return who made a decision that was held and that a person let through, as the log says it.
+
+    The version would have shown it with the probability of its draw. With a person in between
+    nobody knows how likely it was to be shown, so it is nobody's evidence and must not be taken for
+    the version's own.
+
+    >>> reviewed_name("0007")
+    'held:0007'
+    """
+    return f"{REVIEWED}{version}"
+
+
+def is_reviewed(policy: str) -> bool:
+    """Return whether decisions under this name were let through by a person."""
+    return policy.startswith(REVIEWED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What was chosen for one subject at one moment.

@@ -1,10 +1,11 @@
 """How it meets people: decisions and feedback, from Python and over HTTP.
 
 `service` is the door and `requests` what passes through it. Behind it: `inbox`, the queue;
-`engine`, a turn from the queue to the log; `draw`, batches of decisions; `answers`, what was
-answered before; `sessions` and `history`, what is remembered of subjects; `policies`, which version
-decides for whom. In front of it: `app`, `bodies`, `guard`, `keys`, `run`. Beside it: `metrics`,
-`logs`; `recommend` and `listing`, which show what a version would decide and log nothing.
+`engine`, a turn from the queue to the log; `draw`, batches of decisions; `holding`, which of them
+wait for a person; `answers`, what was answered before; `sessions` and `history`, what is remembered
+of subjects; `policies`, which version decides for whom. In front of it: `app`, `bodies`, `guard`,
+`keys`, `run`. Beside it: `metrics`, `logs`; `recommend` and `listing`, which show what a version
+would decide and log nothing.
 """
 
 from heedful.serve.app import create_app
@@ -16,6 +17,8 @@ from heedful.serve.requests import (
     DecisionRequest,
     EndRequest,
     FeedbackRequest,
+    FetchRequest,
+    HeldAnswer,
     ServiceError,
 )
 from heedful.serve.run import run
@@ -28,6 +31,8 @@ __all__ = [
     "DecisionRequest",
     "EndRequest",
     "FeedbackRequest",
+    "FetchRequest",
+    "HeldAnswer",
     "Key",
     "Keys",
     "KeysError",

@@ -6,9 +6,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from heedful.serve.inbox import Asked
-from heedful.serve.requests import DecisionAnswer, ServiceError
+from heedful.serve.requests import DecisionAnswer, HeldAnswer, ServiceError
 
 Name = tuple[str, str]
+Answer = DecisionAnswer | HeldAnswer
 
 
 class Answers:
@@ -21,7 +22,7 @@ class Answers:
     def __init__(self, limit: int) -> None:
         """Remember up to ``limit`` answers."""
         self._limit = limit
-        self._known: OrderedDict[Name, tuple[bytes, DecisionAnswer]] = OrderedDict()
+        self._known: OrderedDict[Name, tuple[bytes, Answer]] = OrderedDict()
 
     def sort(self, asked: Sequence[Asked]) -> tuple[list[Asked], list[tuple[Asked, Asked]]]:
         """Answer what was answered before.
@@ -46,12 +47,12 @@ class Answers:
                     firsts[name] = item
         return fresh, repeated
 
-    def repeat(self, item: Asked, first: Asked) -> DecisionAnswer | ServiceError | None:
+    def repeat(self, item: Asked, first: Asked) -> Answer | ServiceError | None:
         """Return the answer to ``item``, which has the key of ``first``."""
         same = item.request.fingerprint() == first.request.fingerprint()
         return first.result if same else _other_body()
 
-    def keep(self, item: Asked, answer: DecisionAnswer) -> None:
+    def keep(self, item: Asked, answer: Answer) -> None:
         """Remember the answer, if the request has a key."""
         name = _name(item)
         if name is not None:

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from heedful.config import Serve
+from heedful.record import RecordError
 from heedful.serve import bodies
 from heedful.serve.guard import Guard
 from heedful.serve.keys import Keys
-from heedful.serve.requests import ServiceError
+from heedful.serve.requests import FetchRequest, ServiceError
 from heedful.serve.service import Service
 from heedful.store import StoreError
 
@@ -25,14 +27,17 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def create_app(service: Service, keys: Keys, options: Serve | None = None) -> FastAPI:
     """Return the ASGI application.
 
-    ======================  ===================================================================
-    ``POST /v1/decisions``  one request or an array: decisions
-    ``POST /v1/feedback``   one row or an array: receipts
-    ``POST /v1/ends``       one row or an array: receipts
-    ``GET /v1/policy``      who decides now
-    ``GET /metrics``        Prometheus' text, for keys with the role admin
-    ``GET /health``         whether it runs, for anybody
-    ======================  ===================================================================
+    =========================  ================================================================
+    ``POST /v1/decisions``     one request or an array: decisions
+    ``GET /v1/decisions/ID``   a decision that was held, once it may be shown
+    ``POST /v1/feedback``      one row or an array: receipts
+    ``POST /v1/ends``          one row or an array: receipts
+    ``GET /v1/policy``         who decides now
+    ``GET /v1/held``           decisions that wait for a person; for the roles reviewer and admin
+    ``POST /v1/held/ID``       a person's yes or no; for the same
+    ``GET /metrics``           Prometheus' text, for keys with the role admin
+    ``GET /health``            whether it runs, for anybody
+    =========================  ================================================================
 
     An array is answered by an array, each row with a ``code`` of its own; its status is 200, or 207
     where some code differs. Every route but ``/health`` needs ``Authorization: Bearer KEY``. There
@@ -50,6 +55,7 @@ def create_app(service: Service, keys: Keys, options: Serve | None = None) -> Fa
     app.add_exception_handler(StoreError, _on_store_error)
     _add_rows(app, service)
     _add_views(app, service)
+    _add_review(app, service)
     app.add_middleware(Guard, keys=keys, body_limit=limit, metrics=service.metrics)
     return app
 
@@ -58,6 +64,15 @@ def _add_rows(app: FastAPI, service: Service) -> None:
     @app.post("/v1/decisions")
     async def decisions(request: Request) -> Response:
         return await _rows(request, service, bodies.DecisionBody, bodies.decision_json)
+
+    @app.get("/v1/decisions/{decision}")
+    async def fetched(decision: str) -> Response:
+        try:
+            request = FetchRequest(decision=decision)
+        except RecordError as error:
+            raise ServiceError("invalid", str(error)) from None
+        [answer] = await asyncio.wrap_future(service.submit([request]))
+        return _json(*bodies.decision_json(request, answer), headers=_retry(answer))
 
     @app.post("/v1/feedback")
     async def feedback(request: Request) -> Response:
@@ -84,6 +99,23 @@ def _add_views(app: FastAPI, service: Service) -> None:
     @app.get("/metrics")
     def metrics() -> Response:  # in a worker thread: it counts rows of the log
         return Response(service.metrics.text(), media_type=METRICS_TYPE)
+
+
+def _add_review(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/held")
+    def held() -> Response:  # in a worker thread: it reads the registry
+        return _json(200, {"waiting": [bodies.held_json(one) for one in service.waiting()]})
+
+    @app.post("/v1/held/{decision}")
+    async def answered(request: Request, decision: str) -> Response:
+        said = bodies.read(bodies.parse(await _body(request)), bodies.ReviewBody)
+        if isinstance(said, ServiceError):
+            raise said
+        who = request.state.key.name
+        await run_in_threadpool(
+            service.review, decision, approve=said.approve, by=who, why=said.why
+        )
+        return _json(200, {"decision": decision, "approved": said.approve, "by": who})
 
 
 async def _rows(

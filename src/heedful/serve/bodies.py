@@ -14,10 +14,13 @@ from heedful.serve.requests import (
     DecisionRequest,
     EndRequest,
     FeedbackRequest,
+    FetchRequest,
+    HeldAnswer,
     Reason,
     ServiceError,
 )
 from heedful.store import Receipt
+from heedful.store.registry import Held
 
 MAX_DEPTH = 32
 MAX_MESSAGE = 500
@@ -30,6 +33,8 @@ STATUS: dict[Reason, int] = {
     "busy": 429,
     "unavailable": 503,
     "failed": 500,
+    "unknown": 404,
+    "rejected": 410,
 }
 RECEIPT_STATUS = {"added": 200, "duplicate": 200, "parked": 202, "conflict": 409, "refused": 422}
 
@@ -120,6 +125,17 @@ class EndBody(Body):
         return EndRequest(**dict(self))
 
 
+class ReviewBody(Body):
+    """The body of ``POST /v1/held/DECISION``."""
+
+    approve: bool
+    why: str
+
+    def request(self) -> ReviewBody:
+        """Return itself."""
+        return self
+
+
 def _kind(name: str) -> Kind:
     try:
         return Kind(name)
@@ -199,11 +215,14 @@ def read(row: object, model: type[Any]) -> Any:
 
 
 def decision_json(
-    request: DecisionRequest | ServiceError, result: DecisionAnswer | ServiceError
+    request: DecisionRequest | FetchRequest | ServiceError,
+    result: DecisionAnswer | HeldAnswer | ServiceError,
 ) -> tuple[int, dict[str, object]]:
     """Return the status and the body of one decision."""
     if isinstance(result, ServiceError):
         return error_json(result)
+    if isinstance(result, HeldAnswer):
+        return 202, {"id": result.id, "status": "held", "session": result.session}
     return 200, {
         "id": result.id,
         "units": result.units,
@@ -212,6 +231,19 @@ def decision_json(
         "policy": result.policy,
         "session": result.session,
         "unknown": result.unknown,
+    }
+
+
+def held_json(held: Held) -> dict[str, object]:
+    """Return what a reviewer sees of a decision that waits."""
+    drawn = held.decision
+    return {
+        "decision": drawn.id,
+        "drawn_at": drawn.made_at,
+        "policy": drawn.policy,
+        "subject": drawn.subject,
+        "context": drawn.context,
+        "units": drawn.units,
     }
 
 

@@ -159,9 +159,10 @@ class Draw:
             zip(group, prepared.acts.lengths.tolist(), strict=True)
         ):
             decision = _record(drawing, units[row][:length], logps[row][:length], now)
-            prepared.commit(row, drawing.visitor.session, decision)
-            drawing.visitor.note(decision)
             drawing.item.record, drawing.item.choices = decision, drawing.choices
+            if not drawing.item.held:  # what nobody was shown is nobody's history
+                prepared.commit(row, drawing.visitor.session, decision)
+                drawing.visitor.note(decision)
 
     def _refusal(self, item: Asked, served: Served, error: Exception) -> ServiceError:
         """Say why one decision could not be drawn: the request's fault, or ours."""

@@ -12,14 +12,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from heedful.contract import Domain
-from heedful.record import ALL, End, Feedback, RecordError, content_id
+from heedful.record import (
+    ALL,
+    UNKNOWN,
+    Decision,
+    End,
+    Feedback,
+    RecordError,
+    content_id,
+    reviewed_name,
+)
 from heedful.serve.answers import Answers
 from heedful.serve.draw import Draw
-from heedful.serve.inbox import Asked, Ended, Item, Job, Told
+from heedful.serve.holding import Holding, shown
+from heedful.serve.inbox import Asked, Ended, Fetched, Item, Job, Told
 from heedful.serve.logs import event, logger
 from heedful.serve.metrics import Metrics
 from heedful.serve.policies import Policies, Served
-from heedful.serve.requests import DecisionAnswer, ServiceError
+from heedful.serve.requests import DecisionAnswer, HeldAnswer, ServiceError
 from heedful.serve.sessions import Sessions
 from heedful.store import Log, Receipt, Record, StoreError
 
@@ -36,12 +46,14 @@ class Engine:
         policies: Policies,
         sessions: Sessions,
         draw: Draw,
+        holding: Holding,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         """Take charge of the writer of ``log``."""
         self._log, self._policies, self._sessions = log, policies, sessions
-        self._draw, self._metrics, self._clock = draw, metrics, clock
+        self._draw, self._holding = draw, holding
+        self._metrics, self._clock = metrics, clock
         self._answers = Answers(ANSWERS_KEPT)
         self._prefers = any(channel.kind == "preference" for channel in domain.channels)
         self._watermark = log.watermark()
@@ -79,15 +91,16 @@ class Engine:
         """Resolve ``job`` with its results, or with the error where the log failed before them."""
         self._metrics.seconds.observe(time.perf_counter() - job.since)
         if error is not None and any(item.result is None for item in job.items):
-            if not all(isinstance(item, Asked) for item in job.items):
+            if not all(isinstance(item, Asked | Fetched) for item in job.items):
                 job.answer.set_exception(error)
                 return
             for item in job.items:
                 item.result = item.result or error
         job.answer.set_result([item.result for item in job.items])
 
-    def _look_up(self, items: Iterable[Item]) -> None:
-        """Find out whom feedback concerns."""
+    def _look_up(self, items: Sequence[Item]) -> None:
+        """Find out whom feedback concerns, and what is known of decisions that were held."""
+        self._holding.look_up(item for item in items if isinstance(item, Fetched))
         for item in items:
             if isinstance(item, Told):
                 item.subject = self._sessions.subject_of(item.request.decision)
@@ -98,23 +111,36 @@ class Engine:
         now = self._clock()
         asked = [item for item in part if isinstance(item, Asked)]
         fresh, repeated = self._answers.sort(asked)
-        self._load(fresh, [item for item in part if isinstance(item, Ended)])
+        fetched = [item for item in part if isinstance(item, Fetched)]
+        self._load(fresh, [item for item in part if isinstance(item, Ended)], fetched, now)
+        self._holding.toss(fresh)
         self._draw.decide(fresh, now)
         for item in part:
             if isinstance(item, Told):
                 item.record = self._feedback(item, now)
             elif isinstance(item, Ended):
                 item.record = self._end(item, now)
-        self._write([item for item in part if item.record is not None])
+        for item in fetched:
+            item.record = self._shown(item, now)
+        held = [item for item in fresh if item.held and item.record is not None]
+        self._write([item for item in part if item.record is not None and item not in held])
+        self._hold(held)
         for item, first in repeated:
             item.result = self._answers.repeat(item, first)
         self._count(part)
 
-    def _load(self, asked: Sequence[Asked], ended: Sequence[Ended]) -> None:
+    def _load(
+        self,
+        asked: Sequence[Asked],
+        ended: Sequence[Ended],
+        fetched: Sequence[Fetched],
+        now: float,
+    ) -> None:
         """Bring the subjects of decisions and ends into memory, as their policies want them."""
         wanted: dict[str, Served] = {}
-        for subject in {item.subject for item in asked} | {item.subject for item in ended}:
-            served = self._policies.of(subject)
+        subjects = {item.subject for item in asked} | {item.subject for item in ended}
+        for subject in subjects | {item.subject for item in fetched if item.subject is not None}:
+            served = self._policies.of(subject, now)
             if served is not None:
                 wanted[subject] = served
         for item in asked:
@@ -174,6 +200,43 @@ class Engine:
             context=request.context,
         )
 
+    def _shown(self, item: Fetched, now: float) -> Decision | None:
+        """Return the row of a held decision that is shown now, ``None`` where there is none to add.
+
+        It enters the log when it is asked for: before, nobody had seen it.
+        """
+        drawn = self._holding.answer(item, self._policies.blocked)
+        if not isinstance(drawn, Decision):
+            item.result = drawn
+            return None
+        if self._sessions.subject_of(drawn.id) is not None:
+            item.result = shown(drawn)
+            return None
+        visitor = self._sessions.get(drawn.subject)
+        if visitor is None:
+            item.result = ServiceError("unavailable", self._policies.absence, retry_after=30.0)
+            return None
+        if drawn.episode in visitor.ended:
+            problem = "its session has ended; ask for another decision"
+            item.result = ServiceError("rejected", problem)
+            return None
+        assert item.held is not None
+        item.choices = item.held.choices
+        return replace(
+            drawn,
+            step=visitor.steps.get(drawn.episode, 0),
+            logps=UNKNOWN,
+            policy=reviewed_name(drawn.policy),
+            made_at=now,
+        )
+
+    def _hold(self, items: Sequence[Asked]) -> None:
+        """Keep decisions for a person to look at."""
+        self._holding.keep(items)
+        for item in items:
+            if isinstance(item.result, HeldAnswer):
+                self._answers.keep(item, item.result)
+
     def _write(self, items: Sequence[Item]) -> None:
         """Append the items' records, durably, and only then take them for true."""
         records: list[Record] = [item.record for item in items if item.record is not None]
@@ -182,7 +245,7 @@ class Engine:
         sets = {
             item.record.choices: item.choices
             for item in items
-            if isinstance(item, Asked) and item.record and item.choices
+            if isinstance(item, Asked | Fetched) and item.record and item.choices
         }
         sets.pop(ALL, None)
         receipts = self._log.append(records, choice_sets=sets.values())
@@ -195,6 +258,9 @@ class Engine:
     def _keep(self, item: Item, receipt: Receipt) -> None:
         if isinstance(item, Asked):
             self._keep_decision(item, receipt)
+            return
+        if isinstance(item, Fetched):
+            self._keep_shown(item, receipt)
             return
         item.result = receipt
         visitor = self._sessions.get(item.subject) if item.subject is not None else None
@@ -224,6 +290,15 @@ class Engine:
             unknown=item.unknown,
         )
         self._answers.keep(item, item.result)
+
+    def _keep_shown(self, item: Fetched, receipt: Receipt) -> None:
+        assert item.held is not None
+        if receipt.status not in ("added", "duplicate"):
+            problem = f"the log refused the decision: {receipt.reason}"
+            item.result = ServiceError("failed", problem)
+            return
+        item.result = shown(item.held.decision)
+        self._sessions.forget([item.held.decision.subject])  # its stream has to be read again
 
     def _joined(self, items: Sequence[Item], added: int) -> None:
         """Forget whose parked feedback the log joined just now, unsaid by any receipt.
@@ -271,8 +346,10 @@ class Engine:
 
     def _count(self, part: Iterable[Item]) -> None:
         for item in part:
-            if isinstance(item, Asked):
-                if isinstance(item.result, DecisionAnswer):
+            if isinstance(item, Asked | Fetched):
+                if isinstance(item.result, HeldAnswer):
+                    self._metrics.held.inc(isinstance(item, Asked))
+                elif isinstance(item.result, DecisionAnswer):
                     self._metrics.decisions.labels(item.result.policy).inc()
                 elif item.result is not None:
                     self._metrics.refusals.labels(item.result.reason).inc()

@@ -14,6 +14,7 @@ from heedful.serve.metrics import Metrics
 
 PUBLIC = frozenset({"/health"})
 ADMIN = frozenset({"/metrics"})
+REVIEW = "/v1/held"
 
 
 class Guard:
@@ -40,6 +41,7 @@ class Guard:
             await send(message)
 
         key = self._key(scope)
+        scope.setdefault("state", {})["key"] = key  # who it was, for routes that write it down
         refusal = self._refusal(scope, key)
         try:
             if refusal is not None:
@@ -60,6 +62,11 @@ class Guard:
                 return 401, "unauthorised", "send a valid key: Authorization: Bearer KEY"
             if path in ADMIN and key.role != "admin":
                 return 403, "forbidden", "this takes a key with the role admin"
+            review = path == REVIEW or path.startswith(f"{REVIEW}/")
+            if review and key.role == "client":
+                return 403, "forbidden", "this takes a key with the role reviewer or admin"
+            if key.role == "reviewer" and not review:
+                return 403, "forbidden", f"a key with the role reviewer is for {REVIEW} alone"
         declared = _header(scope, b"content-length")
         if declared and (not declared.isdecimal() or int(declared[:20]) > self._limit):
             return 413, "too_large", f"a body has at most {self._limit} bytes"

@@ -16,9 +16,12 @@ from heedful.serve.requests import (
     DecisionRequest,
     EndRequest,
     FeedbackRequest,
+    FetchRequest,
+    HeldAnswer,
     ServiceError,
 )
 from heedful.store import Receipt
+from heedful.store.registry import Held
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +34,7 @@ class Asked:
         record: the decision that was drawn.
         choices: what it was drawn from.
         unknown: units of ``choices`` that the policy does not know.
+        held: it waits for a person; known before anything is drawn.
         result: the answer, once it is known.
     """
 
@@ -39,7 +43,29 @@ class Asked:
     record: Decision | None = None
     choices: ChoiceSet | None = None
     unknown: tuple[str, ...] = ()
-    result: DecisionAnswer | ServiceError | None = None
+    held: bool = False
+    result: DecisionAnswer | HeldAnswer | ServiceError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Fetched:
+    """A decision that was held and is asked for, and what came of it.
+
+    Attributes:
+        request: which one.
+        subject: whom it was drawn for, once that was looked up and if it is known.
+        held: what is known of it.
+        record: the row for the log, where it may be shown and was not before.
+        choices: what it was drawn from.
+        result: the answer, once it is known.
+    """
+
+    request: FetchRequest
+    subject: str | None = None
+    held: Held | None = None
+    record: Decision | None = None
+    choices: ChoiceSet | None = None
+    result: DecisionAnswer | HeldAnswer | ServiceError | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +97,7 @@ class Ended:
     result: Receipt | None = None
 
 
-Item = Asked | Told | Ended
+Item = Asked | Fetched | Told | Ended
 
 
 @dataclass(slots=True, eq=False)

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from heedful.record.errors import check_id
 
-Role = Literal["client", "admin"]
+Role = Literal["client", "reviewer", "admin"]
 
 FILE_NAME = "keys.json"
 PREFIX = "heedful_"
@@ -32,7 +32,8 @@ class Key:
 
     Attributes:
         name: whose it is, for the log of requests and for taking it back.
-        role: ``client``: asks and tells; ``admin``: reads the metrics as well.
+        role: ``client``: asks and tells; ``reviewer``: sees the decisions that wait and answers
+            them, nothing else; ``admin``: may do both, and reads the metrics.
         sha256: hash of the token, in hex. The token has 256 random bits, so a plain hash will do.
         created_at: seconds since the epoch.
     """

@@ -28,6 +28,9 @@ class Metrics:
             ["reason"],
             registry=self._registry,
         )
+        self.held = Counter(
+            "heedful_held_decisions", "Decisions that wait for a person", registry=self._registry
+        )
         self.feedback = Counter(
             "heedful_feedback", "Feedback rows", ["kind", "status"], registry=self._registry
         )

@@ -85,6 +85,7 @@ class Policies:
         live: the live version.
         trial: the trial that is under way.
         candidate: the version on trial, where it could be loaded.
+        blocked: units that no decision may hold.
         absence: what to say to those for whom nothing decides.
     """
 
@@ -97,6 +98,7 @@ class Policies:
         self.live: Served | None = None
         self.trial: Trial | None = None
         self.candidate: Served | None = None
+        self.blocked: frozenset[str] = frozenset()
         self.absence = NO_POLICY
 
     def refresh(self) -> None:
@@ -106,6 +108,8 @@ class Policies:
             if generation == self._generation and time.monotonic() < self._retry_at:
                 return
             live, trial = self._registry.live(), self._registry.trial()
+            self.blocked = self._registry.blocked()
+            self._drop_stopped()
         except StoreError as error:
             event("registry_unreadable", level=logging.WARNING, error=type(error).__name__)
             return
@@ -121,14 +125,21 @@ class Policies:
         kept = {served.version for served in (self.live, self.candidate) if served is not None}
         self._loaded = {version: self._loaded[version] for version in kept}
 
-    def of(self, subject: str) -> Served | None:
+    def _drop_stopped(self) -> None:
+        """Stop deciding by what was refused, even where the version before cannot be loaded."""
+        if self.live is not None and self._registry.version(self.live.version).state == "refused":
+            self.live = None
+
+    def of(self, subject: str, now: float) -> Served | None:
         """Return what decides for ``subject``; ``None`` where nothing is live.
 
-        As long as a trial lasts, a subject always gets the same of the two versions.
+        As long as a stage of a trial lasts, a subject always gets the same of the two versions; in
+        a later one the candidate may take over from the live version, and never the reverse.
         """
-        if self.trial is not None and self.candidate is not None and assigned(self.trial, subject):
-            return self.candidate
-        return self.live
+        trial, candidate = self.trial, self.candidate
+        if trial is None or candidate is None or not assigned(trial, subject, now):
+            return self.live
+        return candidate
 
     def _get(self, version: str) -> Served | None:
         if version in self._loaded:

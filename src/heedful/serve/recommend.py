@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,7 +71,15 @@ class Answer:
 class Recommender:
     """Ranks units for people, many at once, as one version would."""
 
-    def __init__(self, log: Log, domain: Domain, served: Served, *, window: int) -> None:
+    def __init__(
+        self,
+        log: Log,
+        domain: Domain,
+        served: Served,
+        *,
+        window: int,
+        blocked: Collection[str] = (),
+    ) -> None:
         """Read histories from ``log``.
 
         Args:
@@ -79,9 +87,10 @@ class Recommender:
             domain: what a unit is.
             served: the version, as it would be served.
             window: events a stream is long; as in training.
+            blocked: units that no decision may hold.
         """
         self._log, self._domain, self._served, self._window = log, domain, served, window
-        self._rulebook = Rulebook(domain, log)
+        self._rulebook = Rulebook(domain, log, lambda: blocked)
 
     def rank(
         self, people: Mapping[str, str], asked: Mapping[str, object], *, k: int, now: float

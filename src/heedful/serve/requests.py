@@ -15,7 +15,15 @@ from heedful.record.errors import check_id, check_number
 from heedful.record.feedback import check_value
 
 Reason = Literal[
-    "invalid", "conflict", "nothing_to_choose", "too_many", "busy", "unavailable", "failed"
+    "invalid",
+    "conflict",
+    "nothing_to_choose",
+    "too_many",
+    "busy",
+    "unavailable",
+    "failed",
+    "unknown",
+    "rejected",
 ]
 
 
@@ -26,7 +34,8 @@ class ServiceError(Exception):
         reason: ``invalid``: it cannot be understood; ``conflict``: it contradicts an earlier one;
             ``nothing_to_choose``: everything is forbidden; ``too_many``: more rows than one request
             may have; ``busy``: the queue is full; ``unavailable``: no live policy, or the log
-            cannot be written; ``failed``: a fault of the service.
+            cannot be written; ``failed``: a fault of the service; ``unknown``: no decision of this
+            id was held; ``rejected``: it was, and is not to be shown.
         retry_after: seconds after which the same request may succeed, or ``None``.
     """
 
@@ -89,8 +98,9 @@ class DecisionAnswer:
     Attributes:
         id: names it in feedback.
         units: what was chosen, in order.
-        logps: natural log-probability of each unit given those before it.
-        policy: the version that chose.
+        logps: natural log-probability of each unit given those before it; none where a person let
+            the decision through, as nobody knows it then.
+        policy: the version that chose, or ``held:VERSION`` with a person in between.
         session: what it was called in the request, or the id of the one that goes on or began.
         unknown: units named in the request's choices that the policy has never heard of.
     """
@@ -106,6 +116,38 @@ class DecisionAnswer:
     def propensities(self) -> tuple[float, ...]:
         """Return the probabilities: ``exp(logps)``."""
         return tuple(math.exp(logp) for logp in self.logps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldAnswer:
+    """A decision that was drawn and waits for a person; it is kept, and shown to nobody yet.
+
+    Attributes:
+        id: to ask for it later.
+        session: as in :class:`DecisionAnswer`.
+    """
+
+    id: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchRequest:
+    """Ask for a decision that was held.
+
+    Attributes:
+        decision: its id.
+    """
+
+    decision: str
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be an id.
+
+        Raises:
+            RecordError: names the field, the problem and the remedy.
+        """
+        check_id("decision", self.decision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ from heedful.policy import load as load_policy
 from heedful.record import pseudonym
 from heedful.serve.draw import Draw
 from heedful.serve.engine import Engine
-from heedful.serve.inbox import Asked, Ended, Inbox, Item, Job, Told
+from heedful.serve.holding import Holding
+from heedful.serve.inbox import Asked, Ended, Fetched, Inbox, Item, Job, Told
 from heedful.serve.logs import event
 from heedful.serve.metrics import Metrics
 from heedful.serve.policies import Load, Policies
@@ -26,11 +27,13 @@ from heedful.serve.requests import (
     DecisionRequest,
     EndRequest,
     FeedbackRequest,
+    FetchRequest,
+    HeldAnswer,
     ServiceError,
 )
 from heedful.serve.sessions import Sessions
 from heedful.store import Log, Receipt
-from heedful.store.registry import Registry
+from heedful.store.registry import Held, Registry, RegistryBusyError, RegistryError
 
 IDLE_SECONDS = 1.0
 
@@ -107,8 +110,8 @@ class Service:
             limits: how much is held in memory.
             load: reads the policy in a folder that was verified.
             clock: seconds since the epoch.
-            seed: of the draws, together with the log's watermark: a restarted service does not
-                repeat its draws, and the same log and seed give the same ones.
+            seed: of the draws, together with how far log and held decisions go: a restarted service
+                does not repeat its draws, and the same log and seed give the same ones.
 
         Raises:
             ValueError: the key is too short, or the window is odd.
@@ -119,19 +122,23 @@ class Service:
             raise ValueError(f"the window is {window}; give an even number of events, at least 2")
         options, self._limits = options or Serve(), limits or Limits()
         self.metrics, self._key, self._log = Metrics(), key, log
+        self._registry, self._clock = registry, clock
         self._policies = Policies(registry, domain, load=load, floor=options.floor)
         self._sessions = Sessions(log, domain, limit=self._limits.subjects)
+        # What is held is not in the log, and must not be drawn again after a restart either.
+        passed = log.watermark() + registry.n_held()
         draw = Draw(
             domain,
-            Rulebook(domain, log),
+            Rulebook(domain, log, lambda: self._policies.blocked),
             self._sessions,
             options,
             key=key,
             window=window,
-            seed=_mixed(seed, log.watermark()),
+            seed=_mixed(seed, passed),
         )
+        holding = Holding(registry, share=options.hold, seed=_mixed(~seed, passed))
         self._engine = Engine(
-            log, domain, self._policies, self._sessions, draw, self.metrics, clock
+            log, domain, self._policies, self._sessions, draw, holding, self.metrics, clock
         )
         self._inbox = Inbox(self._limits.queue)
         self._watch()
@@ -142,15 +149,32 @@ class Service:
 
     # Asking and telling
 
-    def decide(self, requests: Sequence[DecisionRequest]) -> list[DecisionAnswer | ServiceError]:
+    def decide(
+        self, requests: Sequence[DecisionRequest]
+    ) -> list[DecisionAnswer | HeldAnswer | ServiceError]:
         """Decide, in order; every answer is in the log when this returns.
 
         Requests that cannot be served do not fail their neighbours: their place holds the error.
+        A :class:`HeldAnswer` comes only where ``[serve] hold`` is above 0; see :meth:`fetch`.
 
         Raises:
             ServiceError: the service is closed.
         """
-        return cast("list[DecisionAnswer | ServiceError]", self._ask(self._asked(requests)))
+        return cast(
+            "list[DecisionAnswer | HeldAnswer | ServiceError]", self._ask(self._asked(requests))
+        )
+
+    def fetch(self, decisions: Sequence[str]) -> list[DecisionAnswer | HeldAnswer | ServiceError]:
+        """Ask for decisions that were held, by id; who gets one shows it.
+
+        What a person let through enters the log now, without a probability. What waits is answered
+        by a :class:`HeldAnswer`, what is not to be shown by a :class:`ServiceError`.
+
+        Raises:
+            ServiceError: the service is closed.
+        """
+        items = [Fetched(FetchRequest(decision=name)) for name in decisions]
+        return cast("list[DecisionAnswer | HeldAnswer | ServiceError]", self._ask(items))
 
     def feedback(self, rows: Sequence[FeedbackRequest]) -> list[Receipt]:
         """Write down what people said; it is in the log when this returns.
@@ -170,7 +194,11 @@ class Service:
         return cast("list[Receipt]", self._ask(self._ended(requests)))
 
     def submit(
-        self, requests: Sequence[DecisionRequest] | Sequence[FeedbackRequest] | Sequence[EndRequest]
+        self,
+        requests: Sequence[DecisionRequest]
+        | Sequence[FetchRequest]
+        | Sequence[FeedbackRequest]
+        | Sequence[EndRequest],
     ) -> Future[list[Any]]:
         """Do the same without waiting: the future gets what the methods above return or raise.
 
@@ -188,6 +216,42 @@ class Service:
             return job.answer
         self._inbox.put(job, wait=False)
         return job.answer
+
+    # Held decisions
+
+    def waiting(self) -> list[Held]:
+        """Return the decisions that wait for a person, oldest first.
+
+        Raises:
+            StoreError: the registry cannot be read.
+        """
+        return self._registry.waiting()
+
+    def review(self, decision: str, *, approve: bool, by: str, why: str) -> None:
+        """Let a decision that waits be shown, or not.
+
+        Args:
+            decision: its id.
+            approve: whether it may be shown.
+            by: who says so, for the audit.
+            why: and why.
+
+        Raises:
+            ServiceError: no reason is given, there is none of this id, or it was answered.
+        """
+        if not (by.strip() and why.strip()):
+            raise ServiceError("invalid", "why: is empty; the audit says who did what, and why")
+        held = self._registry.held(decision)
+        if held is None:
+            raise ServiceError("unknown", "no decision of this id was held")
+        if held.answer is not None:
+            raise ServiceError("conflict", f"it was {held.answer} before, and an answer stands")
+        try:
+            self._registry.review(decision, approve=approve, by=by, why=why, at=self._clock())
+        except RegistryBusyError as error:
+            raise ServiceError("unavailable", str(error), retry_after=1.0) from error
+        except RegistryError as error:  # somebody else was faster
+            raise ServiceError("conflict", str(error)) from error
 
     # Looking at it
 
@@ -233,6 +297,8 @@ class Service:
                 return self._told(requests)
             case EndRequest():
                 return self._ended(requests)
+            case FetchRequest():
+                return [Fetched(request) for request in requests]
         return []
 
     def _asked(self, requests: Sequence[DecisionRequest]) -> list[Item]:

@@ -2,8 +2,8 @@
 
 `registry` is the door. `card` says what a version is made of and `provenance` fills in code and
 environment; `manifest`, `folders` and `drafts` keep the files; `database`, `version`, `ledger`,
-`trial` and `audit` keep what is known about them. `shelf` keeps fitted rewards, which have no
-state.
+`trial`, `blocks`, `held` and `audit` keep what is known about them, and `replayed` plays the audit.
+`shelf` keeps fitted rewards, which have no state.
 """
 
 from heedful.store.registry.audit import AuditEntry
@@ -15,10 +15,12 @@ from heedful.store.registry.errors import (
     RegistryBusyError,
     RegistryError,
 )
+from heedful.store.registry.held import Held
 from heedful.store.registry.provenance import current_code, current_environment
 from heedful.store.registry.registry import Registry
+from heedful.store.registry.replayed import Standing, replayed
 from heedful.store.registry.shelf import Placed, Shelf, digest_of
-from heedful.store.registry.trial import Outcome, Trial, assigned
+from heedful.store.registry.trial import Outcome, Trial, assigned, uniform
 from heedful.store.registry.version import State, Version
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Draft",
     "Environment",
     "Fault",
+    "Held",
     "ManifestError",
     "Outcome",
     "Placed",
@@ -36,6 +39,7 @@ __all__ = [
     "RegistryBusyError",
     "RegistryError",
     "Shelf",
+    "Standing",
     "State",
     "Trial",
     "Version",
@@ -43,4 +47,6 @@ __all__ = [
     "current_code",
     "current_environment",
     "digest_of",
+    "replayed",
+    "uniform",
 ]

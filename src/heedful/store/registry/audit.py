@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from sqlite3 import Connection
 from typing import Literal
 
@@ -18,10 +18,16 @@ Action = Literal[
     "adopted",
     "judged",
     "trial begun",
+    "raised",
     "trial ended",
     "promoted",
     "refused",
     "rolled back",
+    "stopped",
+    "blocked",
+    "unblocked",
+    "approved",
+    "rejected",
 ]
 
 
@@ -34,8 +40,10 @@ class AuditEntry:
         at: seconds since the epoch, UTC.
         who: who did it.
         action: what was done.
-        version: the version it was done to (of a rollback: the one that is live again).
+        version: the version it was done to (of a rollback: the one that is live again); ``None``
+            where it was done to a unit.
         previous: the version that was live until then; ``None`` if none was, or it stayed live.
+        unit: the unit that was blocked or unblocked.
         why: the reason given.
         evidence: the figures it rests on.
     """
@@ -44,10 +52,15 @@ class AuditEntry:
     at: float
     who: str
     action: Action
-    version: str
+    version: str | None
     previous: str | None
+    unit: str | None = None
     why: str
     evidence: Mapping[str, Json]
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,23 +86,24 @@ class Reason:
 def record(
     connection: Connection,
     action: Action,
-    version: int,
+    version: int | None,
     reason: Reason,
     previous: int | None = None,
+    unit: str | None = None,
 ) -> None:
     """Write one entry, inside the transaction of the change itself."""
     evidence = canonical("evidence", reason.evidence)
     connection.execute(
-        "INSERT INTO audit (at, who, action, version, previous, why, evidence)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (time.time(), reason.by, action, version, previous, reason.why, evidence),
+        "INSERT INTO audit (at, who, action, version, previous, unit, why, evidence)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (time.time(), reason.by, action, version, previous, unit, reason.why, evidence),
     )
 
 
 def entries(connection: Connection) -> list[AuditEntry]:
     """Return every entry, oldest first."""
     rows = connection.execute(
-        "SELECT id, at, who, action, version, previous, why, evidence FROM audit ORDER BY id"
+        "SELECT id, at, who, action, version, previous, unit, why, evidence FROM audit ORDER BY id"
     )
     return [
         AuditEntry(
@@ -97,12 +111,13 @@ def entries(connection: Connection) -> list[AuditEntry]:
             at=at,
             who=who,
             action=action,
-            version=name_of(version),
+            version=None if version is None else name_of(version),
             previous=None if previous is None else name_of(previous),
+            unit=unit,
             why=why,
             evidence=json.loads(evidence),
         )
-        for number, at, who, action, version, previous, why, evidence in rows
+        for number, at, who, action, version, previous, unit, why, evidence in rows
     ]
 
 

@@ -43,8 +43,9 @@ class Database:
             with self._explained():
                 self._connection.execute("PRAGMA journal_mode = DELETE")
                 self._connection.execute("PRAGMA synchronous = EXTRA")
+            self._migrate()  # before references are watched: it may make a table anew
+            with self._explained():
                 self._connection.execute("PRAGMA foreign_keys = ON")
-            self._migrate()
         except BaseException:
             self._connection.close()
             raise
@@ -112,7 +113,11 @@ class Database:
 def integrity(connection: sqlite3.Connection) -> list[str]:
     """Return what SQLite finds wrong with the file; nothing, if all is well."""
     found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-    return [] if found == ["ok"] else found
+    lost = [
+        f"{table}: row {row} names something in {other} that is not there"
+        for table, row, other, _ in connection.execute("PRAGMA foreign_key_check")
+    ]
+    return ([] if found == ["ok"] else found) + lost
 
 
 def _schema(connection: sqlite3.Connection) -> int:

@@ -96,22 +96,37 @@ def go_live(connection: Connection, number: int, reason: Reason) -> None:
 def last_two(connection: Connection) -> tuple[int, int]:
     """Return the version that was live before, and the live one.
 
+    Refused versions are passed over: what was stopped is never served again.
+
     Raises:
         RegistryError: none was live before.
     """
-    query = "SELECT version FROM trail ORDER BY position DESC LIMIT 2"
-    rows = connection.execute(query).fetchall()
-    if len(rows) < 2:
+    query = (
+        "SELECT trail.version, live.number FROM trail JOIN versions ON versions.number = version"
+        " JOIN versions AS live ON live.state = 'live' WHERE versions.state = 'retired'"
+        " ORDER BY position DESC LIMIT 1"
+    )
+    row = connection.execute(query).fetchone()
+    if row is None:
         raise RegistryError("no version was live before; promote another one instead")
-    return rows[1][0], rows[0][0]
+    return row[0], row[1]
 
 
 def step_back(connection: Connection, number: int, reason: Reason) -> None:
     """Retire the live version and make ``number``, the one before it on the trail, live again."""
     previous = _retire(connection)
     set_state(connection, number, "live")
-    connection.execute("DELETE FROM trail WHERE position = (SELECT max(position) FROM trail)")
+    connection.execute(
+        "DELETE FROM trail WHERE position > (SELECT max(position) FROM trail WHERE version = ?)",
+        (number,),
+    )
     record(connection, "rolled back", number, reason, previous)
+
+
+def stop(connection: Connection, number: int, reason: Reason) -> None:
+    """Refuse a version for good, whatever it was, on somebody's word."""
+    set_state(connection, number, "refused")
+    record(connection, "stopped", number, reason)
 
 
 def _retire(connection: Connection) -> int | None:

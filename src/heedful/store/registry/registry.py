@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
 
-from heedful.store.registry import audit, drafts, folders, ledger, trial
+from heedful.store.registry import audit, blocks, drafts, folders, held, ledger, trial
 from heedful.store.registry.audit import AuditEntry, Reason
 from heedful.store.registry.card import Card, Json
 from heedful.store.registry.database import Database, integrity
 from heedful.store.registry.errors import ManifestError, RegistryBusyError, RegistryError
+from heedful.store.registry.held import Held
+from heedful.store.registry.replayed import Standing, replayed
 from heedful.store.registry.trial import Outcome, Trial
 from heedful.store.registry.version import Version, name_of, number_of
 
@@ -119,8 +121,13 @@ class Registry:
         self._verify(name)
 
     def check(self) -> list[str]:
-        """Return all that is wrong, in words: with the database, with versions, with strays."""
+        """Return all that is wrong, in words.
+
+        With the database, with versions, with strays; and where the audit, played from its first
+        entry, does not lead to what is there.
+        """
         problems = self._database.read(integrity)
+        problems += self._unaudited()
         known = self.versions()
         for version in known:
             try:
@@ -200,6 +207,128 @@ class Registry:
             ledger.step_back(connection, target, reason)
             return ledger.find(connection, target)
 
+    def stop(self, name: str, *, by: str, why: str, evidence: Evidence = None) -> Version:
+        """Refuse a version for good, whatever it is: it is never served again.
+
+        Its trial is stopped. Where it is live, the version before it becomes live in the same
+        transaction, and a trial against it is stopped, as its baseline is gone.
+
+        Returns:
+            The version, refused.
+
+        Raises:
+            ManifestError: the version to return to is damaged; promote another one first.
+            RegistryError: it is refused already; or it is live and none was live before, so that
+                nobody would decide: promote another one first, then stop this one.
+        """
+        reason = Reason(by=by, why=why, evidence=evidence or {})
+        number = number_of(name)
+        target = self._successor(number)
+        if target is not None:
+            self.verify(name_of(target))
+        with self._database.transaction() as connection:
+            ledger.require(connection, number, "candidate", "canary", "live", "retired")
+            was = ledger.find(connection, number).state
+            live = was == "live"
+            if live != (target is not None):
+                raise RegistryBusyError("another process promoted or rolled back just now")
+            under_way = trial.current(connection)
+            if under_way is not None and (live or under_way.candidate == name):
+                trial.end(connection, under_way, "stopped", reason)
+            if target is not None:
+                if ledger.last_two(connection) != (target, number):
+                    raise RegistryBusyError("another process promoted or rolled back just now")
+                ledger.step_back(connection, target, reason)
+            reason = Reason(by=by, why=why, evidence={**reason.evidence, "was": was})
+            ledger.stop(connection, number, reason)
+            return ledger.find(connection, number)
+
+    def _successor(self, number: int) -> int | None:
+        """Return which version is live when this one is stopped; ``None`` if it is not live."""
+        if self._database.read(partial(ledger.find, number=number)).state != "live":
+            return None
+        try:
+            return self._database.read(ledger.last_two)[0]
+        except RegistryError:
+            raise RegistryError(
+                f"version {name_of(number)} is live, and none was live before it: nobody would "
+                "decide. Promote another one first, then stop this one"
+            ) from None
+
+    def blocked(self) -> frozenset[str]:
+        """Return the units that no decision may hold."""
+        return self._database.read(blocks.units)
+
+    def block(self, unit: str, *, by: str, why: str) -> None:
+        """Forbid a unit for all decisions from now on, until :meth:`unblock`.
+
+        Raises:
+            RegistryError: it is blocked already.
+        """
+        reason = Reason(by=by, why=why, evidence={})
+        with self._database.transaction() as connection:
+            blocks.block(connection, unit, reason)
+
+    def unblock(self, unit: str, *, by: str, why: str) -> None:
+        """Allow a unit again.
+
+        Raises:
+            RegistryError: it is not blocked.
+        """
+        reason = Reason(by=by, why=why, evidence={})
+        with self._database.transaction() as connection:
+            blocks.unblock(connection, unit, reason)
+
+    def hold(self, decisions: Sequence[Held]) -> None:
+        """Keep decisions that wait for a person; on the disk when this returns.
+
+        Raises:
+            RegistryError: nothing of it was kept.
+        """
+        with self._database.transaction() as connection:
+            held.add(connection, decisions)
+
+    def held(self, decision: str) -> Held | None:
+        """Return a decision that is held, or was; ``None`` where there is none of this id."""
+        return self._database.read(partial(held.find, name=decision))
+
+    def n_held(self) -> int:
+        """Return how many decisions were ever held."""
+        return self._database.read(held.count)
+
+    def waiting(self) -> list[Held]:
+        """Return the decisions that wait for a person, oldest first."""
+        return self._database.read(held.waiting)
+
+    def review(
+        self, decision: str, *, approve: bool, by: str, why: str, at: float | None = None
+    ) -> Held:
+        """Let a decision that is held be shown, or not; said once.
+
+        Args:
+            decision: its id.
+            approve: whether it may be shown.
+            by: who says so.
+            why: and why.
+            at: when, seconds since the epoch; now by default.
+
+        Raises:
+            RegistryError: there is none of this id, or it was answered before.
+        """
+        reason = Reason(by=by, why=why, evidence={})
+        moment = time.time() if at is None else at
+        said: held.Said = "approved" if approve else "rejected"
+        with self._database.transaction() as connection:
+            return held.answer(connection, decision, said, moment, reason)
+
+    def first_held(self, since: float) -> Mapping[str, float]:
+        """Return when each subject's first decision was held, by pseudonym.
+
+        Args:
+            since: only decisions drawn from then on, seconds since the epoch.
+        """
+        return self._database.read(partial(held.first_held, since=since))
+
     def judged(self) -> int:
         """Return how many judgements of candidates were ever begun: the next one's k is one more.
 
@@ -226,31 +355,34 @@ class Registry:
     def begin_trial(
         self,
         candidate: str,
-        share: float,
+        shares: Sequence[float],
         *,
         salt: str,
         watermark: int,
         k: int,
         alpha: float,
         by: str,
+        at: float | None = None,
     ) -> Trial:
         """Let a candidate decide for a share of the subjects; at most one trial is open.
 
         Args:
             candidate: a version in the state candidate.
-            share: probability of the candidate, inside (0, 1).
+            shares: probability of the candidate in each stage, rising, inside (0, 1).
             salt: never used before, so that no two trials assign alike.
             watermark: the log's at this moment; only later decisions count.
             k: ``judged() + 1``; the trial counts as the k-th judgement.
             alpha: what the k-th judgement may spend, inside (0, 1).
             by: who begins it.
+            at: now, seconds since the epoch, by the clock that decisions are made by.
 
         Raises:
             ManifestError: the candidate is damaged.
             RegistryError: a trial is open, nothing is live, or an argument is out of bounds.
         """
-        trial.check_bounds(share, salt, watermark, alpha)
-        about: dict[str, Json] = {"k": k, "share": share, "alpha": alpha, "watermark": watermark}
+        trial.check_bounds(shares, salt, watermark, alpha)
+        stages, moment = [float(share) for share in shares], time.time() if at is None else at
+        about: dict[str, Json] = {"k": k, "shares": stages, "alpha": alpha, "watermark": watermark}
         reason = Reason(by=by, why="a randomised comparison with the live version", evidence=about)
         self.verify(candidate)
         with self._database.transaction() as connection:
@@ -263,11 +395,12 @@ class Registry:
                 k=k,
                 candidate=candidate,
                 baseline=baseline.name,
-                share=share,
+                shares=tuple(stages),
+                since=(moment,),
                 salt=salt,
                 watermark=watermark,
                 alpha=alpha,
-                begun_at=time.time(),
+                begun_at=moment,
                 begun_by=by,
             )
             trial.begin(connection, begun, reason)
@@ -280,6 +413,29 @@ class Registry:
     def trials(self) -> list[Trial]:
         """Return every trial, oldest first."""
         return self._database.read(trial.every)
+
+    def raise_share(
+        self, seen: Trial, since: float, *, by: str, why: str, evidence: Evidence = None
+    ) -> Trial:
+        """Take the open trial to its next stage.
+
+        Args:
+            seen: the trial as it was when it was judged.
+            since: from when on the larger share holds, by the clock that decisions are made by. A
+                little ahead of now, so that every server knows before it holds.
+            by: who raises it.
+            why: and why.
+            evidence: in figures.
+
+        Raises:
+            RegistryBusyError: the trial is not as it was seen.
+            RegistryError: there is no further stage.
+        """
+        reason = Reason(by=by, why=why, evidence=evidence or {})
+        with self._database.transaction() as connection:
+            if trial.current(connection) != seen:
+                raise RegistryBusyError("another process ended or raised the trial just now")
+            return trial.advance(connection, seen, since, reason)
 
     def end_trial(
         self, outcome: Outcome, *, by: str, why: str, evidence: Evidence = None
@@ -307,9 +463,20 @@ class Registry:
             self.verify(under_way.candidate)
         with self._database.transaction() as connection:
             if trial.current(connection) != under_way:
-                raise RegistryBusyError("another process ended the trial just now")
+                raise RegistryBusyError("another process ended or raised the trial just now")
             trial.end(connection, under_way, outcome, reason)
             return ledger.find(connection, number_of(under_way.candidate))
+
+    def _unaudited(self) -> list[str]:
+        """Return where the audit does not lead to what is there, in words."""
+        with self._database.transaction() as connection:  # nothing changes in between
+            under_way = trial.current(connection)
+            there = Standing(
+                states={v.name: v.state for v in ledger.versions(connection)},
+                stage=None if under_way is None else under_way.stage,
+                blocked=set(blocks.units(connection)),
+            )
+            return replayed(audit.entries(connection)).differences(there)
 
     def _verify(self, name: str, *, only: str | None = None) -> None:
         number = self.version(name).number

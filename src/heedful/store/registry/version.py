@@ -8,7 +8,7 @@ from typing import Literal
 
 from heedful.store.registry.errors import RegistryError
 
-State = Literal["candidate", "trial", "live", "retired", "refused"]
+State = Literal["candidate", "canary", "live", "retired", "refused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,8 @@ class Version:
 
     Attributes:
         number: from 1, in the order of registration.
-        state: candidate, trial, live, retired (was live) or refused.
+        state: candidate, canary (it decides for a share of the subjects), live, retired (was live)
+            or refused, which is for good.
         created_at: when it was registered, seconds since the epoch, UTC.
     """
 
