@@ -148,7 +148,9 @@ def trained(bench: Bench) -> Version | None:
         network = steps.pretrained(bench)
     if network is not None:
         if rewarded(bench, after=looked_until(bench)):
-            return steps.reinforced(bench, network, refitted(bench))
+            reward = refitted(bench)
+            until = steps.interrupted_at(bench, network, reward)
+            return steps.reinforced(bench, network, reward, until=until)
         return network if begun else None
     return None if registry.versions() else steps.popularity(bench)
 
