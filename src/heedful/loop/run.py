@@ -99,13 +99,13 @@ class Run:
             runs: the folder that holds all runs.
             like: inputs that it must have had; others may be anything.
         """
-        like = json.loads(json.dumps(like))
+        wanted: dict[str, Any] = json.loads(json.dumps(like))
         for path in sorted(runs.glob("*/inputs.json"), reverse=True):
             over = (path.parent / "finished").exists()
             if over or not (path.parent / CHECKPOINT).exists():
                 continue
             inputs: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            if inputs | like == inputs:
+            if inputs | wanted == inputs:
                 return inputs
         return None
 
