@@ -9,6 +9,7 @@ import pytest
 
 from heedful.loop import turn as turning
 from heedful.loop.forever import LONGEST, Backoff, due, forever, look
+from heedful.loop.run import Checkpoint, Run
 from heedful.loop.turn import Turn, turn
 from heedful.store import StoreError
 from heedful.workspace import Workspace
@@ -84,6 +85,28 @@ def test_a_first_version_and_an_untried_one_are_due_at_once(tmp_path: Path, shop
     Workspace.create(tmp_path / "new").close()
     with Workspace.open(tmp_path / "new") as workspace:
         assert due(workspace.bench())
+
+
+def test_training_that_was_killed_goes_on_with_the_rows_it_began_with(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.visit(20, lambda version: 0.5)
+    began = shop.workspace.log.watermark()
+    save = Run.save
+
+    def killed(run: Run, checkpoint: Checkpoint) -> None:
+        save(run, checkpoint)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        look(shop.workspace.bench())
+    monkeypatch.undo()
+    shop.visit(5, lambda version: 0.5)
+    assert look(shop.workspace.bench()).action == "trial begun"
+    registry = shop.workspace.registry
+    assert registry.card("0002").snapshot.watermark == began
+    assert registry.trial().watermark == shop.workspace.log.watermark() > began, "judged on fresh"
 
 
 def test_it_trains_tries_promotes_and_says_each_once(shop: Shop) -> None:
