@@ -126,7 +126,7 @@ def test_a_rise_is_refused_once_it_is_shown_to_be_beyond_the_limit(
     words = forgot(past(rise(-1, 1), rise(low, low + 1)), limit)
     assert (words is not None) == refused
     if words is not None:
-        assert "from 1970-01-02" in words, "the cohort is named by when it came"
+        assert "past cohort 2 of 2 (who came from 1970-01-02 to 1970-01-02)" in words
         assert "loop.forgetting allows 0.2" in words
 
 

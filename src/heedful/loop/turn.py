@@ -117,13 +117,14 @@ def forgot(past: Forgetting, limit: float) -> str | None:
     cohort = past.beyond(limit) if limit else None
     if cohort is None:
         return None
+    place, rise = past.cohorts.index(cohort) + 1, cohort.rise
     since, until = (datetime.fromtimestamp(t, UTC).date() for t in (cohort.since, cohort.until))
     return (
-        f"Version {past.candidate} gets no trial: to subjects who came from {since} to {until} its "
-        f"loss on what they liked is {cohort.rise.mean:+.3f} nats [{cohort.rise.low:+.3f}, "
-        f"{cohort.rise.high:+.3f}] over that of its parent {past.parent}, and loop.forgetting "
-        f"allows {limit:g}. Replay more of the old (reinforce.replay), or allow more if tastes "
-        "have changed."
+        f"Version {past.candidate} gets no trial: in past cohort {place} of {len(past.cohorts)} "
+        f"(who came from {since} to {until}) its loss on what they liked is {rise.mean:+.3f} nats "
+        f"[{rise.low:+.3f}, {rise.high:+.3f}] over that of its parent {past.parent}, and "
+        f"loop.forgetting allows {limit:g}. Replay more of the old (reinforce.replay), or allow "
+        "more if tastes have changed."
     )
 
 
