@@ -48,7 +48,7 @@ class Scale:
     groups: int = 4
     decisions: int = 10
     before: int = 5
-    after: int = 7
+    after: int = 6
     over: int = 0
 
     @property
@@ -57,11 +57,16 @@ class Scale:
         return self.people * self.decisions
 
     def shop(self, world: int, number: int) -> ShopParameters:
-        """Return the shop as the people of round ``number`` (from 0) find it."""
+        """Return the shop as the people of round ``number`` (from 0) find it.
+
+        Nearly all have the same favourite genre, and nobody tires of anything: what there is to
+        follow is what everybody likes.
+        """
         return ShopParameters(
             world_seed=world,
-            genre_skew=3.0,
-            item_boredom=0.1,
+            genre_skew=5.0,
+            taste_spread=0.2,
+            item_boredom=0.0,
             genre_boredom=0.0,
             turn_at=(self.before - number) * self.decisions,
             turn_over=max(1, self.over * self.decisions),

@@ -1,8 +1,8 @@
 """The drifting shop: everybody's tastes change, and a loop that goes on learning follows them.
 
-One genre is the favourite of most people, and from one decision on another one is. New people come
-in every round, through the service; what is learned from is the log. Beside the loop stand the same
-first version frozen, one retrained from it at every round, the oracle, which sees tastes, and
+One genre is the favourite of nearly all people, and from one decision on another one is. New people
+come in every round, through the service; what is learned from is the log. Beside the loop stand the
+same policy frozen at the change, one begun anew every round, the oracle, which sees tastes, and
 slates drawn at random.
 """
 
@@ -30,10 +30,6 @@ ARMS = {
 }
 REGAINED = 0.9  # of the oracle's click rate
 SETTLED = 2  # rounds before the change that say where a policy stood
-REMEDIES: Mapping[str, Mapping[str, object]] = {
-    "no old rows (replay 0)": {"reinforce.replay": 0.0},
-    "a higher floor (0.05)": {"serve.floor": 0.05},
-}
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "drift.png"
 Floats = NDArray[np.float64]
 
@@ -60,22 +56,15 @@ def run(quick: bool) -> list[Table]:
     ]
     if not quick:
         PICTURE.write_bytes(_picture(shares, random / best, scale))
-        tables.append(_remedies(shares[WARM][:1], best[:1], scale, worlds[:1]))
     return tables
 
 
-def _lives(
-    arms: Sequence[str], world: int, scale: Scale, changes: Mapping[str, object] | None = None
-) -> dict[str, dict[str, Any]]:
-    changes = changes or {}
-
+def _lives(arms: Sequence[str], world: int, scale: Scale) -> dict[str, dict[str, Any]]:
     def measured() -> dict[str, dict[str, Any]]:
-        return served(arms, world, scale, changes)
+        return served(arms, world, scale, {})
 
-    settings = {"arms": list(arms), "world": world, "scale": asdict(scale)}
-    found: dict[str, dict[str, Any]] = keep(
-        measured, code=[_drifting.__name__], settings=settings | {"changes": dict(changes)}
-    )
+    settings = {"arms": list(arms), "world": world, "scale": asdict(scale), "changes": {}}
+    found: dict[str, dict[str, Any]] = keep(measured, code=[_drifting.__name__], settings=settings)
     return found
 
 
@@ -172,27 +161,6 @@ def _remembered(arm: Sequence[Mapping[str, Any]], scale: Scale) -> Table:
         "In nats per held-out liked unit; a rise is over the candidate's parent. Cohort 1 came "
         "first and holds those who bought before there was a policy. No loss can be above "
         f"{bound:.2f}, which the exploration floor sees to.",
-    )
-
-
-def _remedies(warm: Floats, best: Floats, scale: Scale, worlds: Sequence[int]) -> Table:
-    """Say what was tried to follow faster, on the same worlds."""
-    rows = [("as above", warm)]
-    for name, changes in REMEDIES.items():
-        clicks = [_lives((WARM,), world, scale, changes)[WARM]["clicks"] for world in worlds]
-        rows.append((name, np.array(clicks) / best))
-
-    def cells(share: Floats) -> tuple[str, ...]:
-        after = share[:, scale.before :]
-        until = [rows_until(one, scale) for one in share]
-        found = ", ".join("never" if rows is None else f"{rows:,}" for rows in until)
-        return (f"{after[:, : scale.after // 2].mean():.3f}", f"{after.mean():.3f}", found)
-
-    return Table(
-        "Remedies: warm start, served at once",
-        ("setting", "first half after the change", "all of it", "decisions until 90%"),
-        tuple((name, *cells(share)) for name, share in rows),
-        f"Mean click rate over the oracle's, in world {worlds[0]}.",
     )
 
 
