@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ ARMS = {
     FROZEN: "frozen at the change",
 }
 REGAINED = 0.9  # of the oracle's click rate
+LATER = 4  # rounds for which the loop through the gate is followed longer than the others
 SETTLED = 2  # rounds before the change that say where a policy stood
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "drift.png"
 Floats = NDArray[np.float64]
@@ -40,23 +41,35 @@ QUICK = Scale(people=40, groups=2, decisions=6, before=2, after=2)
 def run(quick: bool) -> list[Table]:
     """Let every arm live through the change in every world; what is done is kept."""
     scale, worlds = (QUICK, WORLDS[:1]) if quick else (Scale(), WORLDS)
-    beside = [references(world, scale) for world in worlds]
-    best, random = (np.array([one[name] for one in beside]) for name in ("oracle", "random"))
+    longer = scale if quick else replace(scale, after=scale.after + LATER)
+    beside = [references(world, longer) for world in worlds]
     lives = [
-        _lives((GATED,), world, scale) | _lives((WARM, ANEW, FROZEN), world, scale)
+        _lives((GATED,), world, longer) | _lives((WARM, ANEW, FROZEN), world, scale)
         for world in worlds
     ]
-    shares = {arm: np.array([one[arm]["clicks"] for one in lives]) / best for arm in ARMS}
-    whole = np.array([one["oracle, all"] for one in beside])
-    everything = {arm: np.array([one[arm]["all"] for one in lives]) / whole for arm in ARMS}
+    shares = {arm: _share(lives, beside, arm, "clicks", "oracle") for arm in ARMS}
+    whole = {arm: _share(lives, beside, arm, "all", "oracle, all") for arm in (GATED, WARM)}
+    best, random = (np.array([one[name] for one in beside]) for name in ("oracle", "random"))
     tables = [
-        _over_time(shares, everything, random / best, scale, worlds),
+        _over_time(shares, whole, random / best, scale, worlds),
         _regained(shares, scale, worlds),
         _remembered([one[WARM] for one in lives], scale),
     ]
     if not quick:
         PICTURE.write_bytes(_picture(shares, random / best, scale))
     return tables
+
+
+def _share(
+    lives: Sequence[Mapping[str, Any]],
+    beside: Sequence[Mapping[str, Any]],
+    arm: str,
+    clicks: str,
+    oracle: str,
+) -> Floats:
+    """Return an arm's click rate over the oracle's, [worlds, rounds of its life]."""
+    own = np.array([one[arm][clicks] for one in lives])
+    return own / np.array([one[oracle] for one in beside])[:, : own.shape[1]]
 
 
 def _lives(arms: Sequence[str], world: int, scale: Scale) -> dict[str, dict[str, Any]]:
@@ -70,20 +83,21 @@ def _lives(arms: Sequence[str], world: int, scale: Scale) -> dict[str, dict[str,
 
 def _over_time(
     shares: Mapping[str, Floats],
-    everything: Mapping[str, Floats],
+    whole: Mapping[str, Floats],
     random: Floats,
     scale: Scale,
     worlds: Sequence[int],
 ) -> Table:
     """Say what each arm's click rate is as a share of the oracle's, round by round."""
     rows = {ARMS[arm]: share for arm, share in shares.items()}
-    rows |= {f"{ARMS[arm]}, all slates": everything[arm] for arm in (GATED, WARM)}
+    rows |= {f"{ARMS[arm]}, all slates": share for arm, share in whole.items()}
     rows |= {"random slates": random}
     head = ["last before", *(f"{number * scale.rows:,}" for number in range(scale.after))]
 
     def cells(share: Floats) -> list[str]:
         before = share[:, scale.before - SETTLED : scale.before].mean()
-        return [f"{before:.2f}", *(f"{x:.2f}" for x in share[:, scale.before :].mean(0))]
+        after = share[:, scale.before : scale.before + scale.after]
+        return [f"{before:.2f}", *(f"{x:.2f}" for x in after.mean(0))]
 
     return Table(
         "Click rate over the oracle's, by decisions that were logged after tastes changed",
@@ -118,7 +132,8 @@ def _regained(shares: Mapping[str, Floats], scale: Scale, worlds: Sequence[int])
     def cell(share: Floats) -> str:
         rows = rows_until(share, scale)
         best = share[scale.before :].max()
-        return f"not in {scale.after * scale.rows:,}; {best:.2f}" if rows is None else f"{rows:,}"
+        horizon = (len(share) - scale.before) * scale.rows
+        return f"not in {horizon:,}; {best:.2f}" if rows is None else f"{rows:,}"
 
     return Table(
         f"Decisions after the change until {REGAINED:.0%} of the oracle's click rate",
@@ -168,9 +183,9 @@ def _picture(shares: Mapping[str, Floats], random: Floats, scale: Scale) -> byte
     """Draw the click rate over time, with the range of the worlds."""
     from heedful.loop.plots import Line, png, reward_by_round
 
-    x = (np.arange(scale.before + scale.after) - scale.before) * scale.rows
+    x = (np.arange(random.shape[1]) - scale.before) * scale.rows
     lines = [
-        Line(ARMS[arm], x, share.mean(0), share.min(0), share.max(0))
+        Line(ARMS[arm], x[: share.shape[1]], share.mean(0), share.min(0), share.max(0))
         for arm, share in shares.items()
     ]
     lines.append(Line(f"{REGAINED:.0%} of the oracle", x, [REGAINED] * len(x), reference=True))

@@ -40,7 +40,7 @@ def test_people_of_a_round_find_the_shop_as_it_is_then() -> None:
 
 
 def test_the_oracle_follows_the_change_and_random_slates_do_not_mind() -> None:
-    found = references(3, Scale(people=200, groups=1, decisions=4, before=1, after=1))
+    found = references(3, Scale(people=200, groups=1, decisions=8, before=1, after=1))
     assert min(found["oracle"]) > 3 * max(found["random"])
     assert abs(found["random"][0] - found["random"][1]) < 0.02
 
