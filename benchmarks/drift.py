@@ -29,7 +29,7 @@ ARMS = {
     FROZEN: "frozen at the change",
 }
 REGAINED = 0.9  # of the oracle's click rate
-LATER = 4  # rounds for which the loop through the gate is followed longer than the others
+LATER = 4  # rounds for which the two loops are followed longer than the others
 SETTLED = 2  # rounds before the change that say where a policy stood
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "drift.png"
 Floats = NDArray[np.float64]
@@ -44,7 +44,9 @@ def run(quick: bool) -> list[Table]:
     longer = scale if quick else replace(scale, after=scale.after + LATER)
     beside = [references(world, longer) for world in worlds]
     lives = [
-        _lives((GATED,), world, longer) | _lives((WARM, ANEW, FROZEN), world, scale)
+        _lives((WARM, ANEW, FROZEN), world, scale)
+        | _lives((WARM,), world, longer)
+        | _lives((GATED,), world, longer)
         for world in worlds
     ]
     shares = {arm: _share(lives, beside, arm, "clicks", "oracle") for arm in ARMS}
