@@ -16,7 +16,7 @@ from heedful.store.registry import trial
 
 PHASES: dict[str, tuple[Any, str]] = {
     "training": (Run, "save"),  # a pass is over, the next one is to come
-    "judging": (deploy, "verdict_on"),  # the verdict is known, and nothing is done about it
+    "judging": (deploy, "look_at"),  # the verdict is known, and nothing is done about it
     "promotion": (trial, "end"),  # in the transaction, before it is committed
 }
 
