@@ -20,6 +20,7 @@ from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
 from heedful.loop.bench import Bench
+from heedful.loop.forever import alone, forever
 from heedful.loop.plan import TrialPlan, planned
 from heedful.loop.progress import Reporter, Silent
 from heedful.loop.range_test import RangeTest
@@ -464,8 +465,33 @@ class Workspace:
             shown.close()
 
     def turn(self, *, by: str = "heedful") -> Turn:
-        """Take one turn of the circle; see :func:`heedful.loop.turn.turn`."""
-        return turn(self.bench(), by=by)
+        """Take one turn of the circle; see :func:`heedful.loop.turn.turn`.
+
+        Raises:
+            StoreError: another process runs the loop of this workspace; says which.
+        """
+        with alone(self.folder):
+            return turn(self.bench(), by=by)
+
+    def forever(
+        self,
+        tell: Callable[[Turn], None],
+        wait: Callable[[float], bool],
+        *,
+        by: str = "heedful",
+    ) -> None:
+        """Take turns as the log grows; see :func:`heedful.loop.forever.forever`.
+
+        Args:
+            tell: is told what was done.
+            wait: waits so many seconds; True ends the loop.
+            by: who does it, for the audit.
+
+        Raises:
+            StoreError: another process runs the loop of this workspace; says which.
+        """
+        with alone(self.folder):
+            forever(self.bench, tell, wait, by=by)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the report, one HTML file that needs nothing else, and return its path.

@@ -140,6 +140,41 @@ def test_tastes_switch_once_at_the_stated_decision(at: int) -> None:
     assert (homes[at] != homes[at - 1]).any(axis=1).all()
 
 
+def test_tastes_turn_to_the_next_genre_at_the_stated_decision() -> None:
+    still, turning = shop(50, taste_spread=0.0), shop(50, taste_spread=0.0, turn_at=3)
+    fond = still._catalogue.centres
+    before = inside(turning).home @ fond.T
+    for decision in range(6):
+        assert inside(turning).turned == (1.0 if decision >= 3 else 0.0)
+        same = (inside(still).affinity() == inside(turning).affinity()).all()
+        assert same == (decision < 3)
+        for env in (still, turning):
+            env.step(env.action_space.sample())
+    now = still._catalogue.turned(inside(turning).home, 1.0) @ fond.T
+    assert np.allclose(now, np.roll(before, 1, axis=1))
+    assert np.allclose(inside(turning).affinity(), now @ fond @ still._catalogue.vectors.T)
+
+
+def test_a_gradual_turn_keeps_tastes_at_length_one_and_knows_who_comes_late() -> None:
+    env = shop(40, turn_at=2, turn_over=4)
+    found = []
+    for _ in range(8):
+        found.append(inside(env).turned)
+        turned = env._catalogue.turned(inside(env).home, inside(env).turned)
+        assert np.allclose(np.linalg.norm(turned, axis=1), 1)
+        env.step(env.action_space.sample())
+    assert found == [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert inside(shop(1, turn_at=-1, turn_over=4)).turned == 0.5
+    assert inside(shop(1, turn_at=0)).turned == 1.0
+
+
+def test_the_oracle_follows_a_turn() -> None:
+    env = shop(300, turn_at=0, genre_skew=3.0)
+    blind = shop(300, genre_skew=3.0)
+    knowing, stale = (expected_clicks(env, oracle(who)).mean() for who in (env, blind))
+    assert knowing > 2 * stale
+
+
 def test_observations_and_public_names_hide_tastes() -> None:
     parameters = [{"strength": 0.0, "taste_spread": 0.0}, {"strength": 9.0, "taste_spread": 2.0}]
     one, other = (shop(6, **changes, items=30) for changes in parameters)
@@ -182,6 +217,7 @@ def test_a_world_depends_on_its_own_seed_only() -> None:
         ({"strength": float("nan")}, "strength is nan: give a finite number"),
         ({"drift": -0.1}, "drift is -0.1"),
         ({"switch_at": 0}, "switch_at is 0: it must be at least 1"),
+        ({"turn_over": 0}, "turn_over is 0: it must be at least 1"),
         ({"world_seed": -1}, "world_seed"),
     ],
 )

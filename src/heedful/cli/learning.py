@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
+from time import strftime
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -14,6 +18,7 @@ from heedful.cli.outcome import outcome, say
 from heedful.cli.output import print_json, print_metrics, print_words
 
 if TYPE_CHECKING:
+    from heedful.loop.turn import Turn
     from heedful.store.registry import Version
     from heedful.workspace import Workspace
 
@@ -197,6 +202,10 @@ def _train(
 
 def run(
     workspace: Folder,
+    forever: Annotated[
+        bool,
+        typer.Option("--forever", help="Go on turning, as [loop] says, until Ctrl-C or SIGTERM."),
+    ] = False,
     by: By = "",
     settings: Settings = None,
     json: Json = False,
@@ -204,12 +213,63 @@ def run(
     """Take one turn: judge the open trial, or train and try.
 
     The first version goes live at once; later ones begin a randomised trial, which a later run
-    promotes, refuses, or leaves open until the evidence is in. Run it daily.
+    promotes, refuses, or leaves open until the evidence is in. Run it daily, or with --forever
+    beside the service: new feedback then triggers training, by rows or by time. One line a turn
+    goes to stdout, a JSON object each with --json.
     """
+    who = somebody(by)
     with outcome(interrupted=GOES_ON):
         with _shown(workspace, overrides(settings)) as opened:
-            done = opened.turn(by=somebody(by))
+            if forever:
+                _turn_forever(opened, who, json=json)
+                return
+            done = opened.turn(by=who)
         if json:
             print_json(done.to_dict())
         else:
             print_words(done.words)
+
+
+def _turn_forever(opened: Workspace, who: str, *, json: bool) -> None:
+    """Turn until somebody says stop, which is how this ends well."""
+
+    def tell(done: Turn) -> None:
+        if json:
+            print_json({"at": opened.clock(), **done.to_dict()})
+        else:
+            print(f"{strftime('%Y-%m-%d %H:%M:%S')} {done.words}")
+        sys.stdout.flush()
+
+    section = opened.config.loop
+    say(
+        f"Looking every {section.look:g} s; training after {section.rows:,} new rewarded "
+        f"decisions, or after {section.every:g} s if there are any."
+    )
+    with _until_told() as told:
+        opened.forever(tell, told.wait, by=who)
+    say(GOES_ON)
+
+
+@contextmanager
+def _until_told() -> Iterator[Event]:
+    """End the block on SIGTERM or Ctrl-C, in the midst of whatever it does; once is enough.
+
+    All that a turn does is safe to be killed at any moment, so it need not be waited for. The event
+    is set as well: where an exception would be lost, in a finaliser say, the loop still ends.
+    """
+    told = Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        told.set()
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        with suppress(KeyboardInterrupt):
+            yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

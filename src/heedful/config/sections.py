@@ -368,6 +368,30 @@ class Gate(Section):
         return self
 
 
+class Loop(Section):
+    """How ``heedful run --forever`` keeps turning, and how much it may forget."""
+
+    rows: int = key(
+        1000, "train after this many new rewarded decisions", unit="decisions", ge=1, le=10**12
+    )
+    every: float = key(
+        DAY, "train after this long if there are any at all", unit="seconds", gt=0, le=YEAR
+    )
+    look: float = key(
+        60.0, "look at the log and at the open trial this often", unit="seconds", gt=0, le=DAY
+    )
+    cohorts: int = key(
+        4, "parts of the past, by first visit, on which a candidate is compared", ge=1, le=1000
+    )
+    forgetting: float = key(
+        0.0,
+        "largest rise of the loss on what one of them liked; 0: report only",
+        unit="nats",
+        ge=0,
+        le=100,
+    )
+
+
 class Serve(Section):
     """How it meets people."""
 
@@ -403,6 +427,7 @@ class Config(Section):
     tune: Tune = Tune()
     constraints: Constraints = Constraints()
     gate: Gate = Gate()
+    loop: Loop = Loop()
     serve: Serve = Serve()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -157,9 +157,12 @@ def scored(
 
 
 def decisions(
-    streams: Streams, slots: Ints, *, window: int, seen: bool, batch: int = 256
+    streams: Streams, slots: Ints, *, window: int, seen: bool | None, batch: int = 256
 ) -> Iterator[tuple[Ints, Batch]]:
-    """Yield slot numbers and batches in which just these are asked for; see :func:`scored`."""
+    """Yield slot numbers and batches in which just these are asked for; see :func:`scored`.
+
+    With ``seen=None`` each is chosen from what was possible there when it was decided.
+    """
     wanted = np.zeros(len(streams.slots.unit), dtype=bool)
     wanted[slots] = True
     for group in _groups(streams.stretches(np.flatnonzero(wanted), window), batch):

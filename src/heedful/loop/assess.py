@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -32,11 +31,12 @@ from heedful.evaluate.held_out import (
 from heedful.loop.bench import Bench, repeats
 from heedful.loop.deploy import verdict_on
 from heedful.loop.foretold import Foretold, foretold
+from heedful.loop.forgetting import Forgetting, forgetting
 from heedful.loop.form import PRIOR_DEPTHS, without_floor
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
-from heedful.loop.lessons import chosen_by_people, sequences_of, split_of
+from heedful.loop.lessons import chosen_by_people, sequences_of, split_of, split_on
 from heedful.policy import Policy, Popularity, TransitionPrior, load
-from heedful.store.registry import Card, Version
+from heedful.store.registry import Version
 
 TOP = 10
 POPULARITY, PRIOR = "popularity", "transition prior"
@@ -129,7 +129,7 @@ def held_out(bench: Bench, version: Version) -> HeldOut:
     loaded = load(bench.registry.folder(version.name))
     snapshot = bench.log.snapshot(None if card.snapshot is None else card.snapshot.watermark)
     streams = bench.encode(snapshot, loaded.vocabulary)
-    section = _split_on(card, bench.config.pretrain)
+    section = split_on(card, bench.config.pretrain)
     split = split_of(section, streams, snapshot)
     chosen, seen = chosen_by_people(streams), repeats(bench)
     slots = split.test[chosen[split.test] > 0]
@@ -148,13 +148,6 @@ def held_out(bench: Bench, version: Version) -> HeldOut:
         for name, policy in policies.items()
     }
     return HeldOut(streams, section, slots, policies, ranks, seen)
-
-
-def _split_on(card: Card, section: Pretrain) -> Pretrain:
-    """Return what was held out by the settings on ``card``: those of today may say otherwise."""
-    then = cast(Mapping[str, object], card.configuration.get("pretrain", {}))
-    keys = {key: then[key] for key in ("validation", "split", "split_share") if key in then}
-    return section.model_copy(update=keys)
 
 
 def ranking(bench: Bench, version: Version) -> Ranking | None:
@@ -268,6 +261,7 @@ class Evaluation:
         weights: how many of the live version's fresh decisions have importance weights of what
             size; ``None`` where there are none.
         foretold: what its feedback head expected, beside what people answered since.
+        forgetting: how it does on past cohorts beside its parent; ``None`` without a parent.
     """
 
     policy: str
@@ -279,6 +273,7 @@ class Evaluation:
     gain: Interval | None = None
     weights: Weights | None = None
     foretold: tuple[Foretold, ...] = ()
+    forgetting: Forgetting | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
@@ -290,6 +285,7 @@ class Evaluation:
             value["gain_over_live"] = {"mean": gain.mean, "low": gain.low, "high": gain.high}
         gate = {"source": self.source} | ({} if self.verdict is None else self.verdict.to_dict())
         found = None if self.ranking is None else self.ranking.to_dict()
+        past = None if self.forgetting is None else self.forgetting.to_dict()
         return {
             "policy": self.policy,
             "ranking": found,
@@ -297,6 +293,7 @@ class Evaluation:
             "gate": gate,
             "weights": None if self.weights is None else asdict(self.weights),
             "foretold": [one.to_dict() for one in self.foretold],
+            "forgetting": past,
         }
 
 
@@ -330,6 +327,7 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         gain,
         weights,
         foretold(bench, version),
+        forgetting(bench, version),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from heedful.evaluate.held_out import (
     leave_one_out,
 )
 from heedful.record import Kind
+from heedful.store.registry import Card
 from heedful.store.snapshot import Snapshot
 
 
@@ -89,6 +92,13 @@ def split_of(section: Pretrain, streams: Streams, snapshot: Snapshot) -> Split:
     if section.split == "time":
         return by_time(streams, snapshot.decisions.made_at, section.split_share)
     return leave_one_out(streams)
+
+
+def split_on(card: Card, section: Pretrain) -> Pretrain:
+    """Return what was held out by the settings on ``card``: those of today may say otherwise."""
+    then = cast(Mapping[str, object], card.configuration.get("pretrain", {}))
+    keys = {key: then[key] for key in ("validation", "split", "split_share") if key in then}
+    return section.model_copy(update=keys)
 
 
 def sequences_of(streams: Streams, weights: np.ndarray) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 
 from heedful.loop.bench import Bench
 from heedful.loop.deploy import verdict_on
+from heedful.loop.forgetting import kept_forgetting
 from heedful.loop.plots import (
     DARK,
     LIGHT,
@@ -36,7 +38,7 @@ from heedful.store.registry import Trial
 
 EVALUATIONS = "evaluations"
 LIMIT = "limit of "
-RUNS_SHOWN, TRIALS_SHOWN = 3, 8
+RUNS_SHOWN, TRIALS_SHOWN, COMPARED = 3, 8, 3
 
 # Of the many numbers a run writes down, those that say whether it went well.
 PANELS: Mapping[str, Mapping[tuple[str, str], str]] = {
@@ -97,6 +99,7 @@ def report(bench: Bench, name: str) -> str:
         rewards=_rewards(bench),
         reward=_reward_label(bench),
         trials=list(_trials(bench)),
+        forgetting=list(islice(kept_forgetting(bench.runs), COMPARED)),
         runs=list(_runs(bench.runs)),
         evaluations=list(_evaluations(bench)),
         audit=registry.audit(),

@@ -91,6 +91,24 @@ class Run:
         (folder / "inputs.json").write_text(text, "utf-8")
         return cls(folder, inputs, progress)
 
+    @staticmethod
+    def unfinished(runs: Path, like: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the inputs of the newest run that has a checkpoint to go on from, if there is one.
+
+        Args:
+            runs: the folder that holds all runs.
+            like: inputs that it must have had; others may be anything.
+        """
+        wanted: dict[str, Any] = json.loads(json.dumps(like))
+        for path in sorted(runs.glob("*/inputs.json"), reverse=True):
+            over = (path.parent / "finished").exists()
+            if over or not (path.parent / CHECKPOINT).exists():
+                continue
+            inputs: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            if inputs | wanted == inputs:
+                return inputs
+        return None
+
     def log(self, step: int, metrics: Mapping[str, float], *, part: str) -> None:
         """Append one point to the curves of ``part``, e.g. "train" or "validation"."""
         line = {

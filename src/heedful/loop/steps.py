@@ -211,7 +211,14 @@ def _begun(bench: Bench, snapshot: Snapshot, parent: Version | None) -> tuple[Po
     return begun.policy, begun.vocabulary
 
 
-def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Version:
+def reinforced(
+    bench: Bench,
+    parent: Version,
+    reward: str | None = NEWEST,
+    *,
+    after: int | None = None,
+    until: int | None = None,
+) -> Version:
     """Improve ``parent`` on the feedback in the log, staying near it; new units are taken up.
 
     Args:
@@ -219,13 +226,16 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
         parent: the version to improve.
         reward: the fitted reward to learn with, ``None`` for what people said alone; the newest
             where ``[reward]`` asks for one.
+        after: rows after this sequence number are new, older ones are replayed; by default those
+            that ``parent`` has not learned from.
+        until: the last row that is looked at; by default the log's last.
 
     Raises:
         ValueError: no decision in the log has probabilities and a matured reward, or ``[reward]``
             asks for what has not been fitted.
     """
     _warn(bench.config)
-    snapshot = bench.log.snapshot()
+    snapshot = bench.log.snapshot(until)
     reward = _named_reward(bench, reward)
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
     policy = clone(loaded.policy)
@@ -251,7 +261,7 @@ def reinforced(bench: Bench, parent: Version, reward: str | None = NEWEST) -> Ve
             streams,
             config.reinforce,
             run,
-            after=learned_until(bench, parent),
+            after=learned_until(bench, parent) if after is None else after,
             window=config.policy.window,
             seed=config.workspace.seed,
             constraints=constraints,
@@ -354,6 +364,37 @@ def _before_tuning(bench: Bench, version: Version) -> Card:
     return card
 
 
+def interrupted_at(bench: Bench, parent: Version, reward: str | None) -> int | None:
+    """Return up to which row :func:`reinforced` was learning from when it was stopped.
+
+    The log may have grown since: with this as ``until`` it goes on with what it began.
+
+    Returns:
+        ``None`` where nothing with the same inputs but for the rows was left unfinished.
+    """
+    like = _inputs(bench, "reinforce", parent=parent, reward=reward)
+    found = Run.unfinished(bench.runs, like)
+    return None if found is None else int(found["snapshot"]["watermark"])
+
+
+def _inputs(
+    bench: Bench,
+    step: str,
+    *,
+    parent: Version | None,
+    member: int = 0,
+    reward: str | None = None,
+) -> dict[str, Any]:
+    """Return what determines the result of a run, but for what is in the log."""
+    return {
+        "step": step,
+        "configuration": bench.asked_for(),
+        "parent": None if parent is None else parent.name,
+        "code": current_code().digest,
+        "member": member,
+    } | ({} if reward is None else {"reward": reward})
+
+
 def _run(
     bench: Bench,
     step: str,
@@ -375,15 +416,10 @@ def _run(
         reward: the fitted reward.
         earned: fingerprint of the rewards; they depend on the clock too, by what has matured.
     """
-    inputs = {
-        "step": step,
-        "snapshot": {"watermark": snapshot.watermark, "digest": snapshot.digest()},
-        "configuration": bench.asked_for(),
-        "parent": None if parent is None else parent.name,
-        "code": current_code().digest,
-        "member": member,
-    }
-    inputs |= {name: it for name, it in (("reward", reward), ("earned", earned)) if it}
+    inputs = _inputs(bench, step, parent=parent, member=member, reward=reward)
+    inputs["snapshot"] = {"watermark": snapshot.watermark, "digest": snapshot.digest()}
+    if earned:
+        inputs["earned"] = earned
     return Run.open(bench.runs, inputs, bench.reporter(step))
 
 

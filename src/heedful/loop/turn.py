@@ -9,18 +9,22 @@ simply taken again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Literal, cast
 
 import numpy as np
 
 from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.bench import Bench
+from heedful.loop.forgetting import Forgetting, forgetting, keep_forgetting
 from heedful.loop.reward import fit_reward
 from heedful.record import Kind, is_reviewed
 from heedful.reward import RewardError, said
 from heedful.store.registry import Version
+from heedful.store.registry.card import Json
 
 Action = Literal[
     "first version",
@@ -36,6 +40,8 @@ Action = Literal[
 logger = logging.getLogger("heedful.loop")
 
 NETWORKS = ("pretrain", "reinforce", "tune")
+FORGETTING = "forgetting"
+"""Under this name an audit entry holds why a candidate got no trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +53,26 @@ class Turn:
         policy: the version it concerns; ``None`` where there is none.
         words: what was done and why.
         verdict: the gate's, where a trial was judged.
+        forgetting: how a new candidate does on past cohorts beside its parent.
     """
 
     action: Action
     policy: str | None
     words: str
     verdict: Verdict | None = None
+    forgetting: Forgetting | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
         gate = None if self.verdict is None else self.verdict.to_dict()
-        return {"action": self.action, "policy": self.policy, "words": self.words, "gate": gate}
+        past = None if self.forgetting is None else self.forgetting.to_dict()
+        return {
+            "action": self.action,
+            "policy": self.policy,
+            "words": self.words,
+            "gate": gate,
+            "forgetting": past,
+        }
 
 
 def turn(bench: Bench, *, by: str = "heedful") -> Turn:
@@ -76,13 +91,41 @@ def turn(bench: Bench, *, by: str = "heedful") -> Turn:
         deploy.promote(bench, candidate.name, by=by)
         words = f"Version {candidate.name} is the first, and live."
         return Turn("first version", candidate.name, words)
+    past = forgetting(bench, candidate)
+    if past is not None:
+        keep_forgetting(bench.runs, past)
+        if (refusal := forgot(past, bench.config.loop.forgetting)) is not None:
+            evidence = cast(Mapping[str, Json], {FORGETTING: past.to_dict()})
+            bench.registry.refuse(candidate.name, by=by, why=refusal, evidence=evidence)
+            return Turn("refused", candidate.name, refusal, forgetting=past)
     trial = deploy.begin_trial(bench, candidate.name, by=by)
     shares = " then ".join(f"{share:.0%}" for share in trial.shares)
     words = (
         f"Version {candidate.name} is on trial against {trial.baseline} with {shares} of the "
         f"subjects; evidence of {1 / trial.alpha:,.0f} promotes it."
     )
-    return Turn("trial begun", candidate.name, words)
+    return Turn("trial begun", candidate.name, words, forgetting=past)
+
+
+def forgot(past: Forgetting, limit: float) -> str | None:
+    """Say why a candidate gets no trial, or ``None`` where it may have one.
+
+    Args:
+        past: how it does on past cohorts.
+        limit: ``[loop] forgetting``; 0 refuses nothing.
+    """
+    cohort = past.beyond(limit) if limit else None
+    if cohort is None:
+        return None
+    place, rise = past.cohorts.index(cohort) + 1, cohort.rise
+    since, until = (datetime.fromtimestamp(t, UTC).date() for t in (cohort.since, cohort.until))
+    return (
+        f"Version {past.candidate} gets no trial: in past cohort {place} of {len(past.cohorts)} "
+        f"(who came from {since} to {until}) its loss on what they liked is {rise.mean:+.3f} nats "
+        f"[{rise.low:+.3f}, {rise.high:+.3f}] over that of its parent {past.parent}, and "
+        f"loop.forgetting allows {limit:g}. Replay more of the old (reinforce.replay), or allow "
+        "more if tastes have changed."
+    )
 
 
 def untried(bench: Bench) -> Version | None:
@@ -105,8 +148,10 @@ def trained(bench: Bench) -> Version | None:
     if begun:
         network = steps.pretrained(bench)
     if network is not None:
-        if rewarded(bench, after=steps.learned_until(bench, network)):
-            return steps.reinforced(bench, network, refitted(bench))
+        if rewarded(bench, after=looked_until(bench)):
+            reward = refitted(bench)
+            until = steps.interrupted_at(bench, network, reward)
+            return steps.reinforced(bench, network, reward, until=until)
         return network if begun else None
     return None if registry.versions() else steps.popularity(bench)
 
@@ -131,28 +176,45 @@ def newest_network(bench: Bench) -> Version | None:
     """Return the last network that was trained, whether it went live or not.
 
     Learning goes on from there: what the gate refuses is not worse to learn from, only not shown
-    to be better to serve.
+    to be better to serve. What was refused because it forgot is: a child of it, compared with it,
+    would seem to forget nothing.
     """
-    networks = [
-        v for v in bench.registry.versions() if bench.registry.card(v.name).step in NETWORKS
-    ]
-    return networks[-1] if networks else None
+    forgetful = {
+        entry.version
+        for entry in bench.registry.audit()
+        if entry.action == "refused" and FORGETTING in entry.evidence
+    }
+    kept = [version for version in networks(bench) if version.name not in forgetful]
+    return kept[-1] if kept else None
 
 
-def rewarded(bench: Bench, *, after: int) -> bool:
-    """Say whether a decision after sequence number ``after`` has probabilities and a reward."""
+def networks(bench: Bench) -> list[Version]:
+    """Return all versions with a network that was trained, the oldest first."""
+    return [v for v in bench.registry.versions() if bench.registry.card(v.name).step in NETWORKS]
+
+
+def looked_until(bench: Bench) -> int:
+    """Return the sequence number up to which some version was reinforced; 0 where none was.
+
+    Rows before it lead to no other candidate, even where that version was refused for good.
+    """
+    return max((steps.learned_until(bench, version) for version in networks(bench)), default=0)
+
+
+def rewarded(bench: Bench, *, after: int) -> int:
+    """Count the decisions after sequence number ``after`` with probabilities and a reward."""
     snapshot = bench.log.snapshot()
     decisions = snapshot.decisions
     known = ~np.isnan(decisions.logps[decisions.offsets[:-1]])
     answered = ~np.isnan(bench.earned(snapshot).decisions)
-    return bool(np.any((decisions.seq > after) & known & answered))
+    return int(np.sum((decisions.seq > after) & known & answered))
 
 
-def chosen(bench: Bench) -> bool:
-    """Say whether the log holds units that people chose themselves, or liked."""
+def chosen(bench: Bench, *, liked: bool = True) -> bool:
+    """Say whether the log holds units that people chose themselves, or ``liked`` when shown."""
     snapshot = bench.log.snapshot()
     decisions = snapshot.decisions
     reviewed = np.array([is_reviewed(name) for name in snapshot.names.policies], dtype=bool)
     own = np.isnan(decisions.logps) & ~reviewed[decisions.policy][decisions.of_unit]
     own &= said(snapshot, Kind.CLICK) != 0
-    return bool(np.any(own | (bench.earned(snapshot).units > 0)))
+    return bool(np.any(own | (bench.earned(snapshot).units > 0) if liked else own))

@@ -66,6 +66,16 @@ class Catalogue:
         genres = self.centres[first] + _SECOND_FAVOURITE * self.centres[second]
         return _unit(genres + parameters.taste_spread * own)
 
+    def turned(self, tastes: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+        """Turn `tastes` [n, D] towards the next genre by `share` in 0..1; unit vectors [n, D].
+
+        At 1, who liked genre g likes genre g + 1 as much, the last one's friends the first: in the
+        frame of the centres a taste's components move on by one, and what is its own stays.
+        """
+        components = tastes @ self.centres.T
+        moved = tastes + (np.roll(components, 1, axis=1) - components) @ self.centres
+        return _unit((1.0 - share) * tastes + share * moved)
+
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths: NDArray[np.float64] = np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -25,7 +25,7 @@ Observations = NDArray[np.float32]
 
 
 class ShopEnv(VectorEnv[Observations, NDArray[np.int64], NDArray[Any]]):
-    """A shop with hidden tastes, position bias, boredom and, where asked, drift of tastes.
+    """A shop with hidden tastes, position bias, boredom and, where asked, tastes that change.
 
     Sub-environment i is person i. An episode is one visit; the same person, with the same
     tastes, comes back for the next one, so feedback may arrive in a later visit than its

@@ -35,6 +35,9 @@ class ShopParameters:
         drift: size of the wandering of tastes around home, relative to a taste's length 1.
         drift_memory: correlation of that wandering from one decision to the next.
         switch_at: after so many decisions since `reset` all tastes are redrawn, once.
+        turn_at: after so many decisions since `reset` everybody's tastes begin to turn, each from
+            its genres to the next ones; below 0 for people who come when it has begun.
+        turn_over: decisions that the turn takes; 1 is at once.
         rating_rate: share of clicks that lead to a rating.
         comment_rate: share of clicks that lead to a comment.
         prompt_rate: chance per decision that feedback on its way arrives: delays are geometric.
@@ -71,6 +74,8 @@ class ShopParameters:
     drift: float = 0.0
     drift_memory: float = 0.98
     switch_at: int | None = None
+    turn_at: int | None = None
+    turn_over: int = 1
     rating_rate: float = 0.3
     comment_rate: float = 0.08
     prompt_rate: float = 0.35
@@ -89,7 +94,7 @@ class ShopParameters:
             value = getattr(self, field.name)
             if isinstance(value, float) and not isfinite(value):
                 raise ValueError(f"ShopParameters.{field.name} is {value}: give a finite number")
-        for name in ("items", "slate", "genres", "patience", "max_visit"):
+        for name in ("items", "slate", "genres", "patience", "max_visit", "turn_over"):
             self._within(name, 1, None)
         for name in _SHARES:
             self._within(name, 0.0, 1.0)

@@ -74,7 +74,18 @@ class People:
 
     def affinity(self) -> NDArray[np.float64]:
         """[n, V] inner product of today's taste and the item."""
-        return (self.home + self.wander) @ self.catalogue.vectors.T
+        home = self.home
+        if self.turned > 0:
+            home = self.catalogue.turned(home, self.turned)
+        return (home + self.wander) @ self.catalogue.vectors.T
+
+    @property
+    def turned(self) -> float:
+        """How far everybody's tastes have turned to the next genre, 0 to 1."""
+        p = self.parameters
+        if p.turn_at is None:
+            return 0.0
+        return float(np.clip((self.decisions - p.turn_at + 1) / p.turn_over, 0.0, 1.0))
 
     def logits(self) -> NDArray[np.float64]:
         """[n, V] logit of a click on each item if it is looked at now."""
