@@ -10,16 +10,14 @@ import heedful
 from heedful.config import FILE_NAME, ConfigError
 from heedful.store import StoreError
 from heedful.workspace import SECRET, Workspace
-from tests.small_shop import COLUMNS, TINY, Shop, write_ratings
+from tests.small_shop import COLUMNS, TINY, Shop, new_shop
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with ratings and one pre-trained candidate."""
     folder = tmp_path_factory.mktemp("trained") / "shop"
-    Workspace.create(folder).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     shop.workspace.pretrain()
     shop.close()
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -16,8 +15,7 @@ from heedful.loop.run import Run
 from heedful.record import pseudonym
 from heedful.reward import RewardError
 from heedful.store.registry import Version
-from heedful.workspace import Workspace
-from tests.small_shop import ITEMS, Shop, write_ratings
+from tests.small_shop import ITEMS, Shop, new_shop
 
 pytestmark = pytest.mark.filterwarnings("ignore::heedful.config.ConfigWarning")  # a high rate
 
@@ -37,9 +35,7 @@ NAMES = ("unit.colour=red", "long_tail", "flagged", "equal_town")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with described items and people, whom a pre-trained version has served."""
     folder = tmp_path_factory.mktemp("constrained") / "shop"
-    Workspace.create(folder).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     colours = {f"item-{i}": {"colour": "red" if i < ITEMS / 4 else "blue"} for i in range(ITEMS)}
     towns = {f"visitor-0-{i}": {"town": "north" if i % 2 else "south"} for i in range(60)}
     shop.workspace.promote(shop.workspace.pretrain(), by="test")
@@ -47,11 +43,6 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.visit(60, lambda version: 0.4, decisions=3)
     shop.close()
     return folder
-
-
-@pytest.fixture
-def folder(opened: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(opened, tmp_path / "shop"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from heedful.loop.run import Checkpoint, Run
 from heedful.loop.turn import Turn, turn
 from heedful.store import StoreError
 from heedful.workspace import Workspace
-from tests.small_shop import Shop, write_ratings
+from tests.small_shop import Shop, new_shop
 
 ROWS, EVERY = 30, 1000.0
 SERVICE = {"loop.rows": ROWS, "loop.every": EVERY, "loop.look": 5.0, "gate.minimum_subjects": 10}
@@ -23,9 +23,7 @@ SERVICE = {"loop.rows": ROWS, "loop.every": EVERY, "loop.look": 5.0, "gate.minim
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a first version and a second one, refused, so that a trial is over."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
-    Workspace.create(folder).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     turn(shop.workspace.bench())
     shop.close()
     return folder

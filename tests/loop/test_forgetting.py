@@ -1,7 +1,6 @@
 """Candidates beside their parents on cohorts of the past."""
 
 import math
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,7 @@ from heedful.loop.forgetting import Cohort, Forgetting, forgetting, kept_forgett
 from heedful.loop.lessons import split_of
 from heedful.loop.turn import forgot, looked_until, newest_network, turn
 from heedful.policy import load
-from heedful.workspace import Workspace
-from tests.small_shop import SUBJECTS, Shop, write_ratings
+from tests.small_shop import SUBJECTS, Shop, new_shop
 
 VISITORS = 60
 
@@ -25,18 +23,11 @@ VISITORS = 60
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a first version, and people who came after."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
-    Workspace.create(folder).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     turn(shop.workspace.bench())
     shop.visit(VISITORS, lambda version: 0.5, decisions=4)
     shop.close()
     return folder
-
-
-@pytest.fixture
-def folder(opened: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(opened, tmp_path / "shop"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from heedful.loop.report import keep_evaluation, training_curves
 from heedful.loop.served import mean_and_error, reward_by_version
 from heedful.workspace import Workspace
-from tests.small_shop import Shop, write_ratings
+from tests.small_shop import Shop, new_shop
 
 VOID = {"meta", "img", "source", "br"}
 
@@ -53,9 +53,7 @@ def page(workspace: Workspace) -> Page:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop that has promoted one candidate on evidence and tries the next."""
     folder = tmp_path_factory.mktemp("report") / "shop"
-    Workspace.create(folder, secret="5e" * 32).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     shop.workspace.turn(by="<b>ada</b>")
     shop.visit(150, lambda version: 0.3)
     shop.workspace.turn()

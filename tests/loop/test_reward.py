@@ -47,11 +47,6 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def folder(opened: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(opened, tmp_path / "shop"))
-
-
 def at(folder: Path, settings: dict[str, object]) -> Workspace:
     workspace = Workspace.open(folder, SMALL | settings)
     workspace.clock = lambda: float((folder / "now").read_text())

@@ -16,7 +16,7 @@ from heedful.loop.trial import patience
 from heedful.record import ALL_UNITS, Kind, mint_id
 from heedful.serve import DecisionRequest, FeedbackRequest
 from heedful.workspace import Workspace
-from tests.small_shop import Shop, write_ratings
+from tests.small_shop import Shop, new_shop
 
 CHECKS = {
     "join rate",
@@ -37,9 +37,7 @@ Answer = Callable[[str, np.random.Generator], list[tuple[Kind, object]]]
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a live version and a candidate on trial."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
-    Workspace.create(folder, secret="5e" * 32).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     shop.workspace.promote(shop.workspace.pretrain(), by="test")
     shop.workspace.begin_trial(shop.workspace.popularity())
     shop.close()

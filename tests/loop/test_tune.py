@@ -1,5 +1,4 @@
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from heedful.record import Kind, pseudonym
 from heedful.serve import DecisionAnswer, DecisionRequest, FeedbackRequest
 from heedful.store.registry import Version
 from heedful.workspace import RUNS, Workspace
-from tests.small_shop import Shop, write_ratings
+from tests.small_shop import Shop, new_shop, write_ratings
 
 BEST = ("item-3", "item-5")  # what the expert would have shown everybody
 EXPERT = "Grace Hopper"
@@ -30,17 +29,10 @@ SETTINGS = {"tune.epochs": 6, "tune.learning_rate": 0.01, "tune.scope": "all"}
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a live network, 30 people who were shown a slate each, and nobody's word."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
-    Workspace.create(folder).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     shop.workspace.promote(shop.workspace.pretrain(), by="a test")
     shop.close()
     return folder
-
-
-@pytest.fixture
-def folder(opened: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(opened, tmp_path / "shop"))
 
 
 @pytest.fixture

@@ -8,26 +8,19 @@ from heedful.loop.deploy import GateRefusedError
 from heedful.loop.turn import turn
 from heedful.store.registry import RegistryError
 from heedful.workspace import Workspace
-from tests.small_shop import Shop, write_ratings
+from tests.small_shop import Shop, new_shop
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop whose first version was trained on ratings, and 80 people who used it."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
-    Workspace.create(folder, secret="5e" * 32).close()
-    shop = Shop(folder)
-    shop.workspace.import_file(write_ratings(folder.parent / "ratings.csv"))
+    shop = new_shop(folder)
     assert turn(shop.workspace.bench()).action == "first version"
     assert turn(shop.workspace.bench()).action == "nothing new"
     shop.visit(80, lambda version: 0.3)
     shop.close()
     return folder
-
-
-@pytest.fixture
-def folder(opened: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(opened, tmp_path / "shop"))
 
 
 @pytest.fixture
