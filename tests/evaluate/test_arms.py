@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from heedful.evaluate import ASSIGNMENT_FRACTIONS, log_evidence
 from heedful.evaluate.arms import differ, drift, feature_skew, missing_feedback, ranked
+from heedful.evaluate.evidence import assignment_differences
 
 
 def arms(subjects=1000, seed=0):
@@ -73,3 +75,15 @@ def test_an_arm_that_is_never_heard_of_fails():
 def test_ranks_among_the_numbers_at_training():
     reference = np.array([3.0, 1.0, 2.0, 2.0])
     assert ranked(np.array([0.0, 1.0, 2.0, 9.0]), reference) == pytest.approx([0, 1 / 8, 0.5, 1])
+
+
+def test_both_directions_share_what_is_bet():
+    rng = np.random.default_rng(0)
+    arm = rng.random(40) < 0.5
+    values = np.where(arm, 0.9, 0.2)
+    sides = [
+        log_evidence(*assignment_differences(values, given, 0.5), ASSIGNMENT_FRACTIONS)
+        for given in (arm, ~arm)
+    ]
+    expected = np.log((np.exp(sides[0]) + np.exp(sides[1])) / 2).max()
+    assert differ(values, arm, 0.5) == pytest.approx(expected)

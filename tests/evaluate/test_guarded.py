@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from heedful.evaluate import Levels, equal_service, judge, kept_within, not_worse
+from heedful.evaluate.gate import alpha_of
 from heedful.evaluate.guarded import GUARD_FRACTIONS, lower_limit, upper_limit
 from tests.evaluate.test_verdict import trial
 
@@ -148,3 +149,58 @@ def test_promotion_needs_every_guardrail_and_a_broken_one_rolls_back():
         refused.words()
     )
     assert refused.to_dict()["guardrails"][1]["broken"] is True
+
+
+def test_each_direction_has_its_own_level():
+    assert LEVELS.kept(math.log(1 / 0.03) + 1e-9)
+    assert not LEVELS.kept(math.log(1 / 0.03) - 1e-9)
+    assert LEVELS.broken(math.log(1 / 0.2) + 1e-9)
+    assert not LEVELS.broken(math.log(1 / 0.2) - 1e-9)
+
+
+def test_what_was_kept_and_then_broken_is_broken():
+    values = np.concatenate([np.zeros(600), np.ones(200)])
+    assert kept_within("x", 0.05, 0.01, values[:600], LEVELS, at_most=True).passed
+    both = kept_within("x", 0.05, 0.01, values, LEVELS, at_most=True)
+    assert (both.passed, both.broken) == (False, True)
+
+
+def test_groups_share_the_level_of_an_alarm():
+    rng = np.random.default_rng(0)
+    parts = [rng.binomial(1, mean, 200).astype(float) for mean in (0.9, 0.5, 0.1)]
+    alphas = [alpha_of(j, LEVELS.rollback_alpha) / 2 for j in (1, 2, 3)]
+    lows = [lower_limit(part, alpha) for part, alpha in zip(parts, alphas, strict=True)]
+    highs = [upper_limit(part, alpha) for part, alpha in zip(parts, alphas, strict=True)]
+    apart = max(lows) - min(highs)
+    groups = [name for name in "abc" for _ in range(200)]
+    guard = equal_service("town", 0.2, 0.01, np.concatenate(parts), groups, LEVELS)
+    assert f"or less than {apart:.4f} apart" in guard.words
+    width = [(LEVELS.alpha / 2, part) for part in parts]
+    high = max(upper_limit(part, alpha) for alpha, part in width)
+    low = min(lower_limit(part, alpha) for alpha, part in width)
+    assert f"do not lie more than {high - low:.4f}" in guard.words
+
+
+def test_on_the_edge_of_its_margin_a_guardrail_errs_within_its_levels():
+    """Worse by just the margin: neither "kept" nor "broken" is true by more than their levels."""
+    runs, margin = 400, 0.05
+    found = [
+        not_worse(
+            "flagged", margin, *flags(margin, 1000, 0.1, seed), 0.5, LEVELS, more_is_worse=True
+        )
+        for seed in range(runs)
+    ]
+    assert sum(one.passed for one in found) / runs <= LEVELS.alpha + 0.02
+    assert sum(one.broken for one in found) / runs <= LEVELS.rollback_alpha + 0.04
+
+
+def test_groups_on_the_edge_err_within_their_levels():
+    runs, found = 150, []
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        groups = rng.integers(4, size=800)
+        rewards = rng.binomial(10, np.array([0.35, 0.4, 0.4, 0.46])[groups]) / 10
+        names = [f"town {group}" for group in groups]
+        found.append(equal_service("town", 0.1, 0.01, rewards, names, LEVELS))
+    assert sum(one.passed for one in found) / runs <= LEVELS.alpha + 0.03
+    assert sum(one.broken for one in found) / runs <= LEVELS.rollback_alpha + 0.06

@@ -35,11 +35,11 @@ Answer = Callable[[str, np.random.Generator], list[tuple[Kind, object]]]
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop with a live version and a candidate on trial."""
+    """A shop with a live version and a candidate."""
     folder = tmp_path_factory.mktemp("opened") / "shop"
     shop = new_shop(folder)
     shop.workspace.promote(shop.workspace.pretrain(), by="test")
-    shop.workspace.begin_trial(shop.workspace.popularity())
+    shop.workspace.popularity()
     shop.close()
     return folder
 
@@ -51,9 +51,7 @@ class Served:
         self.shop = Shop(folder, settings)
         self.workspace = self.shop.workspace
         self.shop.now += 100
-        trial = self.workspace.registry.trial()
-        assert trial is not None
-        self.trial = trial
+        self.trial = self.workspace.begin_trial("0002")
         self.rng = np.random.default_rng(0)
 
     def visit(
@@ -102,7 +100,7 @@ class Served:
 @pytest.fixture
 def served(opened: Path, tmp_path: Path) -> Callable[..., Served]:
     def make(**settings: object) -> Served:
-        folder = Path(shutil.copytree(opened, tmp_path / "shop"))
+        folder = Path(shutil.copytree(opened, tmp_path / f"shop-{len(made)}"))
         made.append(Served(folder, {k.replace("__", "."): v for k, v in settings.items()}))
         return made[-1]
 
@@ -172,13 +170,81 @@ def test_equal_service_between_groups_is_read_from_what_is_known_of_people(serve
     assert guard.value == pytest.approx(0, abs=0.2)
     assert "de" in guard.words
     assert "fr" in guard.words
+    for name, fact in facts.items():  # told anew, after all was said: nobody changes the group
+        fact["country"] = ["fr"] if name.endswith(("1", "2")) else ["de"]
+    trial.workspace.describe(subjects=facts)
+    assert trial.verdict().guardrails == (guard,)
+
+
+def test_the_long_tail_is_that_of_training_and_stays(served, tmp_path):
+    trial = served(gate__not_less="{ long_tail = 0.1 }")
+    trial.visit(100, clicks(0.5, 0.5))
+    before = trial.verdict()
+    rows = "".join(f"newcomer,new-{n},5,{n}\n" for n in range(40))
+    (tmp_path / "new.csv").write_text("user,item,rating,position\n" + rows)
+    trial.workspace.import_file(tmp_path / "new.csv")
+    assert trial.verdict().guardrails == before.guardrails
 
 
 def test_an_unknown_measure_is_named(served):
-    trial = served(gate__not_less="{ joy = 0.1 }")
-    trial.visit(10, clicks(0.5, 0.5))
-    with pytest.raises(ValueError, match="no measure 'joy'"):
-        trial.verdict()
+    with pytest.raises(ValueError, match=r"gate\.not_less: there is no measure 'joy'"):
+        served(gate__not_less="{ joy = 0.1 }")
+
+
+def test_settings_that_change_later_change_no_verdict(served):
+    trial = served(gate__not_more="{ flagged = 0.2 }")
+    trial.visit(100, clicks(0.5, 0.4))
+    before = trial.verdict()
+    for section, changes in {
+        "gate": {"alpha": 0.4, "betting": "agrapa", "margin": -0.3, "not_more": {}, "window": 1.0},
+        "constraints": {"at_most": {"clicked": 0.0}},
+        "reward": {"kind": "ratings"},
+    }.items():
+        config = trial.workspace.config
+        changed = getattr(config, section).model_copy(update=changes)
+        trial.workspace.config = config.model_copy(update={section: changed})
+        assert trial.verdict() == before
+    assert trial.trial.terms["gate"]["betting"] == "mixture"
+
+
+def test_a_second_candidate_spends_what_is_left_in_all_it_is_judged_by(served):
+    trial = served(gate__not_more="{ flagged = 0.2 }")
+    registry = trial.workspace.registry
+    registry.end_trial("refused", by="test", why="the first")
+    trial.workspace.begin_trial(trial.workspace.popularity())
+    trial.visit(60, clicks(0.5, 0.5))
+    again, verdict = registry.trial(), trial.verdict()
+    assert again is not None
+    assert again.k == 2
+    assert verdict.needed == pytest.approx(1 / again.alpha)
+    [guard] = verdict.guardrails
+    assert f"of the {1 / again.alpha:,.1f} that is needed" in guard.words
+
+
+def test_a_history_that_is_imported_takes_nobody_out(served, tmp_path):
+    """Who bought may be told because of what they were shown: it must not change the arms."""
+    trial = served()
+    trial.visit(200, clicks(0.5, 0.5))
+    before = trial.verdict()
+    names = [f"visitor-{trial.shop.now - 30}-{n}" for n in range(0, 200, 3)]
+    rows = "".join(f"{name},item-1,5,{n}\n" for n, name in enumerate(names))
+    (tmp_path / "bought.csv").write_text("user,item,rating,position\n" + rows)
+    trial.workspace.import_file(tmp_path / "bought.csv")
+    assert trial.verdict() == before
+
+
+def test_who_was_judged_stays_though_another_version_decides_for_them_later(served):
+    trial = served()
+    trial.visit(120, clicks(0.5, 0.5))
+    before, first = trial.verdict(), trial.shop.now - 30
+    registry = trial.workspace.registry
+    with trial.workspace.serving(seed=1) as service:  # a server that does not know of the trial
+        monkey, service._policies.of = service._policies.of, lambda *_: service._policies.live
+        service.decide([DecisionRequest(user=f"visitor-{first}-{n}") for n in range(120)])
+        service._policies.of = monkey
+    trial.shop.now += 30
+    assert registry.trial() == trial.trial
+    assert trial.verdict().history == before.history
 
 
 def test_late_feedback_changes_no_judged_subject_and_is_counted(served):
@@ -270,13 +336,13 @@ def test_a_missing_step_is_a_dropped_decision(served):
 
 
 def test_both_rules_judge_a_trial(served):
-    trial = served(gate__betting="agrapa")
-    trial.visit(200, clicks(0.9, 0.1))
-    adaptive = trial.verdict()
+    found = []
+    for rule in ("agrapa", "mixture"):
+        trial = served(gate__betting=rule)
+        trial.visit(200, clicks(0.9, 0.1))
+        found.append(trial.verdict())
+    adaptive, mixture = found
     assert adaptive.promote
-    gate = trial.workspace.config.gate.model_copy(update={"betting": "mixture"})
-    trial.workspace.config = trial.workspace.config.model_copy(update={"gate": gate})
-    mixture = trial.verdict()
     assert mixture.promote
     assert mixture.log_evidence != adaptive.log_evidence
 
@@ -319,3 +385,11 @@ def test_every_look_sees_the_same_path_however_late_people_answer(served):
     assert judged.late > 0
     assert 0 in last_rewards
     assert any(last_rewards)
+
+
+def test_who_waits_for_late_answers_is_not_judged_yet(served):
+    trial = served(reward__maturity=500.0)
+    trial.visit(80, clicks(0.5, 0.5))
+    assert trial.verdict().rows == 0
+    trial.shop.now += 500
+    assert trial.verdict().rows == 80

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from heedful.loop import deploy
 from heedful.loop.deploy import GateRefusedError
 from heedful.loop.turn import turn
-from heedful.store.registry import RegistryError
+from heedful.store.registry import RegistryBusyError, RegistryError
 from heedful.workspace import Workspace
 from tests.small_shop import Shop, new_shop
 
@@ -176,3 +177,28 @@ def test_harm_ends_a_trial_however_few_have_matured(folder: Path) -> None:
     assert (done.action, done.policy) == ("refused", "0002")
     assert "roll back: the candidate is worse" in done.words
     shop.close()
+
+
+def test_a_verdict_on_one_version_does_not_promote_another(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it was looked at, somebody stopped it and put another one on trial."""
+    bench = shop.workspace.bench()
+    assert turn(bench).action == "trial begun"
+    shop.visit(150, lambda version: 0.9 if version == "0002" else 0.1)
+    look_at = deploy.look_at
+
+    def interrupted(*seen: object) -> deploy.Look:
+        found = look_at(*seen)
+        shop.workspace.registry.stop("0002", by="ada", why="complaints")
+        shop.workspace.begin_trial(shop.workspace.popularity())
+        return found
+
+    monkeypatch.setattr(deploy, "look_at", interrupted)
+    with pytest.raises(RegistryBusyError, match="ended or raised the trial just now"):
+        deploy.settle(bench, by="heedful")
+    assert (state(shop, "0001"), state(shop, "0002"), state(shop, "0003")) == (
+        "live",
+        "refused",
+        "canary",
+    )

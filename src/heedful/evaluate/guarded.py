@@ -179,8 +179,8 @@ def equal_service(
 
     By confidence sequences of each group's mean: [L_g, U_g] are what `upper_limit` has excluded on
     either side. *Kept*: max_g U_g - min_g L_g <= limit + margin, each side at alpha / 2: were the
-    limit missed by the pair (a, b), U_a and L_b would both have to be wrong, so the number of pairs
-    does not matter. *Broken*: some L_a - U_b > limit + margin. There any group may be wrong, so the
+    limit missed by the pair (a, b), U_a or L_b would have to be wrong, so the number of pairs does
+    not matter. *Broken*: some L_a - U_b > limit + margin. There any group may be wrong, so the
     j-th to appear gets half of 6 rollback_alpha / (pi j)^2 on each side. Groups of fewer than
     `MIN_GROUP` subjects are left out; how many there are does not depend on their rewards.
 

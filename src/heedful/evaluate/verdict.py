@@ -91,6 +91,7 @@ def judge(
     *,
     alpha: float = 0.05,
     k: int = 1,
+    spend: float | None = None,
     rollback_alpha: float = 0.2,
     betting: Betting = "mixture",
     health: Sequence[HealthCheck] = (),
@@ -108,6 +109,7 @@ def judge(
         evidence: from `assignment` or `off_policy`.
         alpha: probability of ever promoting a candidate that is not better, over all candidates.
         k: which candidate this is, counted from 1; the k-th gets 6 alpha / (pi k)^2.
+        spend: what this judgement may spend, where that was settled before, instead of the two.
         rollback_alpha: probability of ever rolling back a candidate that is not worse; each
             candidate gets all of it, as a wrong one costs a candidate and no user.
         betting: the rule of the bets.
@@ -117,7 +119,7 @@ def judge(
         draws: bootstrap resamples for them.
         seed: of those resamples.
     """
-    needed = 1 / alpha_of(k, alpha)
+    needed = 1 / (alpha_of(k, alpha) if spend is None else spend)
     process = e_process(betting, evidence.fractions)
     path = process.update(evidence.differences, evidence.lowest)
     enough = np.flatnonzero(path >= math.log(needed))

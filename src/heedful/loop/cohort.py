@@ -93,7 +93,8 @@ def cohort(
         patience: how long each subject is observed.
         first_held: when a decision of a subject was first held in the trial, by pseudonym.
     """
-    found, decisions = trial_rows(trial, snapshot), snapshot.decisions
+    found = trial_rows(trial, snapshot, patience.window)
+    decisions = snapshot.decisions
     one = _reduced(snapshot, found, np.zeros(decisions.n), patience)
     opened = decisions.made_at[_opening(snapshot, found.rows, one.subjects)]
     whole = trial.within_a_stage(opened, patience.window)

@@ -9,7 +9,8 @@ from typing import Literal, cast
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
 from heedful.loop.bench import Bench
-from heedful.loop.trial import judge_cohort, who_counts
+from heedful.loop.guarding import check_declared
+from heedful.loop.trial import judge_cohort, terms_of, who_counts
 from heedful.store.registry import RegistryError, Trial, Version
 from heedful.store.registry.card import Json
 
@@ -89,9 +90,11 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
     """Give ``candidate`` the first of ``gate.shares`` of the subjects from now on.
 
     Raises:
+        RewardError: a guardrail or a constraint names a measure that nobody knows.
         RegistryError: a trial is open, nothing is live, or it is no candidate.
     """
     gate, k = bench.config.gate, bench.registry.judged() + 1
+    check_declared(gate, bench.config.constraints)
     return bench.registry.begin_trial(
         candidate,
         gate.shares,
@@ -101,6 +104,7 @@ def begin_trial(bench: Bench, candidate: str, *, by: str) -> Trial:
         alpha=alpha_of(k, gate.alpha),
         by=by,
         at=bench.clock(),
+        terms=terms_of(bench.config),
     )
 
 
@@ -132,12 +136,13 @@ def settle(bench: Bench, *, by: str) -> Settled:
         return Settled("approval", trial.candidate, words, verdict)
     if decided == "promote":
         bench.registry.end_trial(
-            "promoted", by=by, why=verdict.words(), evidence=_figures(trial, verdict)
+            "promoted", by=by, why=verdict.words(), evidence=_figures(trial, verdict), seen=trial
         )
         return Settled("promoted", trial.candidate, verdict.words(), verdict)
     if decided == "refuse":
         words = _refusal(verdict, gate)
-        bench.registry.end_trial("refused", by=by, why=words, evidence=_figures(trial, verdict))
+        figures = _figures(trial, verdict)
+        bench.registry.end_trial("refused", by=by, why=words, evidence=figures, seen=trial)
         return Settled("refused", trial.candidate, words, verdict)
     if decided == "raise":
         words = _raised(bench, look, by=by)
@@ -187,7 +192,7 @@ def promote(bench: Bench, name: str, *, by: str) -> Version:
     if ruling(look, bench.config.gate) != "promote":
         raise GateRefusedError(_patience(look, bench.config.gate), verdict)
     return registry.end_trial(
-        "promoted", by=by, why=verdict.words(), evidence=_figures(trial, verdict)
+        "promoted", by=by, why=verdict.words(), evidence=_figures(trial, verdict), seen=trial
     )
 
 
@@ -203,9 +208,10 @@ def force(bench: Bench, name: str, *, by: str, why: str) -> Version:
         raise RegistryError(f"policy version {name} is {state}")
     registry.verify(name)
     if trial is not None and trial.candidate == name:
-        return registry.end_trial("promoted", by=by, why=why, evidence=evidence)
+        return registry.end_trial("promoted", by=by, why=why, evidence=evidence, seen=trial)
     if trial is not None:
-        registry.end_trial("stopped", by=by, why=f"{name} is promoted by hand: {why}")
+        words = f"{name} is promoted by hand: {why}"
+        registry.end_trial("stopped", by=by, why=words, seen=trial)
     return registry.promote(name, by=by, why=why, evidence=evidence)
 
 

@@ -7,8 +7,29 @@ import numpy as np
 from heedful.config import Constraints, Gate
 from heedful.evaluate import Guarded, Levels, equal_service, kept_within, not_worse
 from heedful.loop.cohort import Cohort
-from heedful.reward import Earned, View, measured
+from heedful.reward import Earned, RewardError, View, measured
 from heedful.reward.groups import of_subjects
+from heedful.reward.measures import named
+
+
+def check_declared(gate: Gate, constraints: Constraints) -> None:
+    """Refuse measures that nobody knows, before anything is judged by them.
+
+    Raises:
+        RewardError: names the key; says which measures there are.
+    """
+    declared = {
+        "gate.not_more": gate.not_more,
+        "gate.not_less": gate.not_less,
+        "constraints.at_most": constraints.at_most,
+        "constraints.at_least": constraints.at_least,
+    }
+    for key, names in declared.items():
+        for name in names:
+            try:
+                named(name)
+            except RewardError as error:
+                raise RewardError(f"{key}: {error}") from None
 
 
 def guarded(
@@ -65,8 +86,10 @@ def guarded(
         rewards = cohort.means(earned.decisions)[cohort.arm]
         names = cohort.snapshot.names.subjects
         people = [names[int(code)] for code in cohort.subjects[cohort.arm]]
+        # By what was known when somebody came: what is told later may follow from the answers.
+        came = cohort.snapshot.decisions.seq[cohort.opening[cohort.arm]].tolist()
         for fact, limit in constraints.equal.items():
-            known = of_subjects(cohort.snapshot, fact)
+            known = of_subjects(cohort.snapshot, fact, dict(zip(people, came, strict=True)))
             groups = [known.get(name) for name in people]
             found.append(equal_service(fact, limit, constraints.margin, rewards, groups, levels))
     return tuple(found)

@@ -25,9 +25,8 @@ from heedful.evaluate.slates import cascade_dr, cascade_dr_rows
 from heedful.loop.units import LoggedUnits, UnitReader
 from heedful.policy import Policy, Vocabulary
 from heedful.policy.protocol import LOGPS
-from heedful.record import is_reviewed
 from heedful.reward import Earned
-from heedful.store.registry import Trial, uniform
+from heedful.store.registry import Trial, is_version, uniform
 from heedful.store.snapshot import Snapshot
 
 _LOGITS = 1 << 24  # numbers in memory at once, 64 MiB
@@ -44,8 +43,8 @@ class TrialRows:
     Attributes:
         rows: int64, rows of the snapshot's decisions.
         candidate: bool, the row's subject was the candidate's at that moment.
-        strange: int64, rows of the trial's time that another version than the arm's made; they are
-            left out with all others of their subjects.
+        strange: int64, rows within their subject's window that another version than the arm's
+            made; they are left out with all others of their subjects.
     """
 
     rows: np.ndarray
@@ -53,26 +52,32 @@ class TrialRows:
     strange: np.ndarray
 
 
-def trial_rows(trial: Trial, snapshot: Snapshot) -> TrialRows:
+def trial_rows(trial: Trial, snapshot: Snapshot, window: float) -> TrialRows:
     """Return the decisions made since ``trial`` began, with the arm of each.
 
     The arm follows from the subject, the trial's salt and the share at that moment. A subject for
     whom another version than its arm's decided (an old server, say) is left out whole: several
-    versions in one record measure neither (failure mode F13). Decisions that a person let through
-    are left out one by one: which ones were held was drawn without looking at the arm.
+    versions in one record measure neither (failure mode F13). That is settled when its window
+    closes, ``window`` seconds after its first decision: what comes later takes nobody out who was
+    judged. Decisions that a person let through are left out one by one: which ones were held was
+    drawn without looking at the arm. What no version of ours decided, such as an imported history,
+    is nobody's arm, and may well be told because of what somebody did.
     """
     decisions, names = snapshot.decisions, snapshot.names
-    reviewed = np.array([is_reviewed(name) for name in names.policies], dtype=bool)
+    ours = np.array([is_version(name) for name in names.policies], dtype=bool)
     fresh = np.flatnonzero(decisions.seq > trial.watermark)
-    fresh = fresh[~reviewed[decisions.policy[fresh]]]
+    fresh = fresh[ours[decisions.policy[fresh]]]
     subjects = decisions.subject[fresh]
     drawn, present = np.zeros(len(names.subjects)), np.unique(subjects)
     drawn[present] = [uniform(trial.salt, names.subjects[int(code)]) for code in present]
     arm = drawn[subjects] < trial.shares_at(decisions.made_at[fresh])
     policies = np.array(list(names.policies), dtype=object)[decisions.policy[fresh]]
     strange = policies != np.where(arm, trial.candidate, trial.baseline)
-    kept = ~np.isin(subjects, np.unique(subjects[strange]))
-    return TrialRows(fresh[kept], arm[kept], fresh[strange])
+    opened = np.full(len(names.subjects), np.inf)
+    np.minimum.at(opened, subjects, decisions.made_at[fresh])
+    early = strange & (decisions.made_at[fresh] < opened[subjects] + window)
+    kept = ~np.isin(subjects, np.unique(subjects[early])) & ~strange
+    return TrialRows(fresh[kept], arm[kept], fresh[early])
 
 
 @dataclass(frozen=True, slots=True)

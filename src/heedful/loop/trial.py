@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+from heedful.config import Config, Gate
 from heedful.evaluate import Levels, Verdict, assignment, judge
-from heedful.evaluate.gate import alpha_of
 from heedful.loop.bench import Bench
 from heedful.loop.cohort import Cohort, Patience, cohort
 from heedful.loop.fitness import fitness
@@ -11,6 +15,39 @@ from heedful.loop.guarding import guarded
 from heedful.record import reviewed_name
 from heedful.reward import View
 from heedful.store.registry import Trial
+from heedful.store.registry.card import Json
+
+OF_TODAY = {"shares", "approval", "minimum_subjects", "maximum_subjects"}
+"""Keys of ``[gate]`` that say when to look and who says yes, and nothing about the evidence."""
+
+
+def terms_of(config: Config) -> Mapping[str, Json]:
+    """Return the settings that a trial which begins now is judged by.
+
+    Whoever may change them after a look may choose among verdicts: the better of two betting rules
+    errs up to twice as often as either.
+    """
+    sections = {"gate": config.gate, "constraints": config.constraints, "reward": config.reward}
+    dumped = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    dumped["gate"] = {k: v for k, v in dumped["gate"].items() if k not in OF_TODAY}
+    return cast(Mapping[str, Json], dumped)
+
+
+def as_begun(bench: Bench, trial: Trial) -> Bench:
+    """Return ``bench`` with the settings that ``trial`` is judged by, as they were in the start."""
+    config = bench.config
+    then = {
+        name: getattr(config, name).model_copy(
+            update=dict(type(getattr(config, name)).model_validate(terms)), deep=True
+        )
+        for name, terms in trial.terms.items()
+        if name != "gate"
+    }
+    if "gate" in trial.terms:
+        told = cast(Mapping[str, object], trial.terms["gate"])
+        known = Gate.model_validate(dict(told))
+        then["gate"] = config.gate.model_copy(update={key: getattr(known, key) for key in told})
+    return replace(bench, config=config.model_copy(update=then))
 
 
 def judge_trial(bench: Bench, trial: Trial) -> Verdict:
@@ -25,25 +62,28 @@ def judge_trial(bench: Bench, trial: Trial) -> Verdict:
 def who_counts(bench: Bench, trial: Trial) -> Cohort:
     """Return the subjects of ``trial`` that can be judged by now."""
     first_held = bench.registry.first_held(trial.begun_at)
-    return cohort(trial, bench.log.snapshot(), patience(bench), first_held)
+    return cohort(trial, bench.log.snapshot(), patience(as_begun(bench, trial)), first_held)
 
 
 def judge_cohort(bench: Bench, trial: Trial, judged: Cohort) -> Verdict:
     """Judge ``trial`` on its cohort; see :func:`judge_trial`."""
+    bench = as_begun(bench, trial)
     gate, card = bench.config.gate, bench.registry.card(trial.candidate)
     earned = bench.earned(judged.snapshot, card.reward)
-    levels = Levels(alpha_of(trial.k, gate.alpha), gate.rollback_alpha, gate.betting)
-    view = View(watermark=trial.watermark, within=bench.config.reward.maturity or None)
+    levels = Levels(trial.alpha, gate.rollback_alpha, gate.betting)
+    trained_until = 0 if card.snapshot is None else card.snapshot.watermark
+    view = View(  # as in training: what is popular must not follow from what is on trial
+        watermark=trained_until or trial.watermark, within=bench.config.reward.maturity or None
+    )
     return judge(
         assignment(judged.means(earned.decisions), judged.arm, judged.share, margin=gate.margin),
-        alpha=gate.alpha,
-        k=trial.k,
+        spend=trial.alpha,
         rollback_alpha=gate.rollback_alpha,
         betting=gate.betting,
         health=fitness(
             judged,
             watermark=trial.watermark,
-            trained_until=0 if card.snapshot is None else card.snapshot.watermark,
+            trained_until=trained_until,
             unjoined=_unjoined(bench, judged),
             versions=_ours(bench),
         ),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +54,23 @@ def groups(snapshot: Snapshot, fact: str) -> Groups:
     return Groups(tuple(names), code_of[snapshot.decisions.subject])
 
 
-def of_subjects(snapshot: Snapshot, fact: str) -> dict[str, str]:
+def of_subjects(
+    snapshot: Snapshot, fact: str, before: Mapping[str, int] | None = None
+) -> dict[str, str]:
     """Return the group by ``fact`` of each subject that has one, by the subject's name.
 
     A number or true and false stand as JSON writes them, a list as its texts in order.
+
+    Args:
+        snapshot: what is known.
+        fact: what makes the groups.
+        before: by subject, the sequence number before which it must have been told; others are in
+            no group. By default what is known now counts.
     """
-    known = snapshot.descriptions.latest(Described.SUBJECT)
+    known: dict[str, dict[str, Any]] = {}
+    for seq, name, facts in snapshot.descriptions.rows(Described.SUBJECT):
+        if before is None or seq < before.get(name, 0):
+            known[name] = facts
     return {
         name: _text(facts[fact]) for name, facts in known.items() if facts.get(fact) is not None
     }

@@ -103,13 +103,18 @@ def clicked(snapshot: Snapshot, view: View) -> Floats:
 def long_tail(snapshot: Snapshot, view: View) -> Floats:
     """1 for each unit that is not in the head of the catalogue at the watermark, else 0, [M].
 
-    What nobody was shown or chose till then is long tail.
+    What nobody was shown or chose till then is long tail, and no part of the catalogue if nothing
+    was told of it either.
     """
     decisions = snapshot.decisions
     n = len(snapshot.names.units)
     before = decisions.units[decisions.seq[decisions.of_unit] <= view.watermark]
     counts = np.bincount(before, minlength=n)
-    head = np.argsort(-counts, kind="stable")[: max(1, round(HEAD * n))]
+    told = {
+        name for seq, name, _ in snapshot.descriptions.rows(Described.UNIT) if seq <= view.watermark
+    }
+    told.update(snapshot.names.units[int(code)] for code in np.flatnonzero(counts))
+    head = np.argsort(-counts, kind="stable")[: max(1, round(HEAD * len(told)))]
     tail = np.ones(n, dtype=bool)
     tail[head[counts[head] > 0]] = False
     return tail[decisions.units].astype(np.float64)
@@ -178,7 +183,7 @@ MEASURES: Mapping[str, Measure] = {
 
 def _found(snapshot: Snapshot, name: str, view: View) -> Floats:
     """Return what the measure ``name`` gives, [M] or [N], checked."""
-    found = np.asarray(_named(name)(snapshot, view), dtype=np.float64)
+    found = np.asarray(named(name)(snapshot, view), dtype=np.float64)
     n, m = snapshot.decisions.n, len(snapshot.decisions.units)
     if found.shape not in ((n,), (m,)):
         raise RewardError(
@@ -191,7 +196,12 @@ def _found(snapshot: Snapshot, name: str, view: View) -> Floats:
     return found
 
 
-def _named(name: str) -> Measure:
+def named(name: str) -> Measure:
+    """Return the measure of this name; see :func:`measured`.
+
+    Raises:
+        RewardError: there is none; says which there are.
+    """
     if name in MEASURES:
         return MEASURES[name]
     if ":" in name and "=" not in name:

@@ -21,7 +21,7 @@ from heedful.store.registry.registry import Registry
 from heedful.store.registry.replayed import Standing, replayed
 from heedful.store.registry.shelf import Placed, Shelf, digest_of
 from heedful.store.registry.trial import Outcome, Trial, assigned, uniform
-from heedful.store.registry.version import State, Version
+from heedful.store.registry.version import State, Version, is_version
 
 __all__ = [
     "AuditEntry",
@@ -47,6 +47,7 @@ __all__ = [
     "current_code",
     "current_environment",
     "digest_of",
+    "is_version",
     "replayed",
     "uniform",
 ]

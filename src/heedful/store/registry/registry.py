@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Self
 
 from heedful.store.registry import audit, blocks, drafts, folders, held, ledger, trial
 from heedful.store.registry.audit import AuditEntry, Reason
-from heedful.store.registry.card import Card, Json
+from heedful.store.registry.card import Card, Json, canonical
 from heedful.store.registry.database import Database, integrity
 from heedful.store.registry.errors import ManifestError, RegistryBusyError, RegistryError
 from heedful.store.registry.held import Held
@@ -363,6 +364,7 @@ class Registry:
         alpha: float,
         by: str,
         at: float | None = None,
+        terms: Mapping[str, Json] | None = None,
     ) -> Trial:
         """Let a candidate decide for a share of the subjects; at most one trial is open.
 
@@ -375,6 +377,7 @@ class Registry:
             alpha: what the k-th judgement may spend, inside (0, 1).
             by: who begins it.
             at: now, seconds since the epoch, by the clock that decisions are made by.
+            terms: the settings the trial is judged by, as JSON.
 
         Raises:
             ManifestError: the candidate is damaged.
@@ -402,6 +405,7 @@ class Registry:
                 alpha=alpha,
                 begun_at=moment,
                 begun_by=by,
+                terms=json.loads(canonical("terms", terms or {})),
             )
             trial.begin(connection, begun, reason)
         return begun
@@ -438,7 +442,13 @@ class Registry:
             return trial.advance(connection, seen, since, reason)
 
     def end_trial(
-        self, outcome: Outcome, *, by: str, why: str, evidence: Evidence = None
+        self,
+        outcome: Outcome,
+        *,
+        by: str,
+        why: str,
+        evidence: Evidence = None,
+        seen: Trial | None = None,
     ) -> Version:
         """End the open trial and promote, refuse or keep its candidate, in one transaction.
 
@@ -447,18 +457,23 @@ class Registry:
             by: who ended it.
             why: the verdict in words.
             evidence: the verdict in figures.
+            seen: the trial as it was when it was judged, where it was: a verdict on one version
+                must not promote another that is on trial by now.
 
         Returns:
             The candidate in its new state.
 
         Raises:
             ManifestError: it is to be promoted and is damaged.
+            RegistryBusyError: the trial is not as it was seen.
             RegistryError: no trial is open.
         """
         reason = Reason(by=by, why=why, evidence=evidence or {})
         under_way = self.trial()
         if under_way is None:
             raise RegistryError("no trial is open; begin one first")
+        if seen is not None and under_way != seen:
+            raise RegistryBusyError("another process ended or raised the trial just now")
         if outcome == "promoted":
             self.verify(under_way.candidate)
         with self._database.transaction() as connection:

@@ -7,11 +7,12 @@ later ones.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from sqlite3 import Connection
 from typing import Any, Literal
@@ -21,14 +22,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from heedful.store.registry import ledger
 from heedful.store.registry.audit import Reason, record
+from heedful.store.registry.card import Json, canonical
 from heedful.store.registry.errors import RegistryError
 from heedful.store.registry.version import name_of, number_of
 
 Outcome = Literal["promoted", "refused", "stopped"]
 
 COLUMNS = (
-    "SELECT k, candidate, baseline, salt, watermark, alpha, begun_at, begun_by, ended_at, outcome"
-    " FROM trials"
+    "SELECT k, candidate, baseline, salt, watermark, alpha, begun_at, begun_by, ended_at, outcome,"
+    " terms FROM trials"
 )
 
 
@@ -50,6 +52,7 @@ class Trial:
         begun_by: who began it.
         ended_at: seconds since the epoch, UTC; ``None`` while it is open.
         outcome: how it ended; ``None`` while it is open.
+        terms: the settings it is judged by, as they were when it began.
     """
 
     k: int
@@ -64,6 +67,7 @@ class Trial:
     begun_by: str
     ended_at: float | None = None
     outcome: Outcome | None = None
+    terms: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def stage(self) -> int:
@@ -209,8 +213,8 @@ def begin(connection: Connection, trial: Trial, reason: Reason) -> None:
     if connection.execute(query, (trial.salt,)).fetchone():
         raise RegistryError("this salt was used before; take a new random text for every trial")
     connection.execute(
-        "INSERT INTO trials (k, candidate, baseline, salt, watermark, alpha, begun_at, begun_by)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO trials (k, candidate, baseline, salt, watermark, alpha, begun_at, begun_by,"
+        " terms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             trial.k,
             number,
@@ -220,6 +224,7 @@ def begin(connection: Connection, trial: Trial, reason: Reason) -> None:
             trial.alpha,
             trial.begun_at,
             trial.begun_by,
+            canonical("terms", trial.terms),
         ),
     )
     connection.executemany(
@@ -268,7 +273,9 @@ def end(connection: Connection, trial: Trial, outcome: Outcome, reason: Reason) 
 
 
 def _trial(connection: Connection, row: Any) -> Trial:
-    k, candidate, baseline, salt, watermark, alpha, begun_at, begun_by, ended_at, outcome = row
+    k, candidate, baseline, salt, watermark, alpha, begun_at, begun_by, ended_at, outcome, terms = (
+        row
+    )
     query = "SELECT share, since FROM stages WHERE trial = ? ORDER BY number"
     stages = connection.execute(query, (k,)).fetchall()
     return Trial(
@@ -284,4 +291,5 @@ def _trial(connection: Connection, row: Any) -> Trial:
         begun_by=begun_by,
         ended_at=ended_at,
         outcome=outcome,
+        terms=json.loads(terms),
     )

@@ -37,6 +37,15 @@ def name_of(number: int) -> str:
     return f"{number:04d}"
 
 
+def is_version(name: str) -> bool:
+    """Whether ``name`` is that of a version, there or not.
+
+    >>> is_version("0007"), is_version("import"), is_version("held:0007")
+    (True, False, False)
+    """
+    return bool(re.fullmatch("[0-9]{4,18}", name)) and int(name) > 0 and name_of(int(name)) == name
+
+
 def number_of(name: str) -> int:
     """Return the number of a version.
 
@@ -50,6 +59,6 @@ def number_of(name: str) -> int:
         ...
     heedful.store.registry.errors.RegistryError: '../7' names no policy version; write "0007"
     """
-    if re.fullmatch("[0-9]{4,18}", name) and int(name) and name_of(int(name)) == name:
+    if is_version(name):
         return int(name)
     raise RegistryError(f'{name!r} names no policy version; write "0007"')
