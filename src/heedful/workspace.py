@@ -345,6 +345,15 @@ class Workspace:
         """
         self.registry.block(unit, by=by, why=why)
 
+    def live_knows(self, unit: str) -> bool:
+        """Return whether the live version knows ``unit``; what is not known is never shown."""
+        live = self.registry.live()
+        if live is None:
+            return False
+        from heedful.policy import load as load_policy
+
+        return unit in load_policy(self.registry.folder(live.name)).vocabulary
+
     def unblock(self, unit: str, *, by: str, why: str) -> None:
         """Allow a unit again.
 

@@ -47,7 +47,7 @@ def test_a_stopped_version_is_refused_and_the_one_before_decides(live: Path) -> 
     assert done.stdout == "Version 0002 is never served again; 0001 is live.\n"
     assert audited(live)[-2:] == [("ada", "rolled back", "0001"), ("ada", "stopped", "0002")]
     again = run("promote", live, "0002", "--force", "--why", "please", *BY)
-    assert (again.exit_code, "0002 is refused" in again.stderr) == (1, True)
+    assert (again.exit_code, "0002 is in the state 'refused'" in again.stderr) == (1, True)
     last = run("stop", live, "0001", "--why", "all of it", *BY)
     assert last.exit_code == 1
     assert "nobody would decide. Promote another one first" in last.stderr

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from heedful.serve import (
     create_app,
 )
 from heedful.store import StoreError
+from heedful.store.registry import RegistryError
 from tests.serve.test_crash import kept, make, running
 from tests.serve.world import OPTIONS, Workspace, add_version, replay_error
 
@@ -257,3 +259,90 @@ def test_what_waits_survives_a_kill(tmp_path):
         assert server.get(connection, f"/v1/decisions/{held[1]}")[0] == 202
         connection.close()
     assert kept(tmp_path, "decisions").count(held[0]) == 1
+
+
+def test_what_one_person_was_not_shown_is_not_their_history(holding, workspace):
+    for _ in range(40):
+        holding.decide([DecisionRequest(user="ada")])
+    assert 0 < workspace.log.counts().decisions < 40
+    assert replay_error(workspace) < 1e-4
+
+
+def test_a_held_decision_takes_its_place_when_it_is_shown(workspace):
+    with workspace.serve(options=OPTIONS.model_copy(update={"hold": 0.999999})) as service:
+        asked = [DecisionRequest(user="ada", session="visit") for _ in range(3)]
+        waiting = [service.decide([one])[0] for one in asked]
+        assert {one.session for one in waiting} == {"visit"}
+        for one in reversed(waiting):
+            workspace.registry.review(one.id, approve=True, **BY)
+            service.fetch([one.id])
+    decisions = workspace.log.snapshot().decisions
+    assert decisions.step.tolist() == [0, 1, 2]
+    assert len(set(decisions.episode.tolist())) == 1
+
+
+def test_without_a_name_the_visit_is_told_once_it_is_shown(workspace):
+    with workspace.serve(options=OPTIONS.model_copy(update={"hold": 0.999999})) as service:
+        _, (held,) = ask_all(service, 1)
+        assert held.session is None
+        workspace.registry.review(held.id, approve=True, **BY)
+        (shown,) = service.fetch([held.id])
+        (again,) = service.decide([DecisionRequest(user="u0", session=shown.session)])
+        workspace.registry.review(again.id, approve=True, **BY)
+        service.fetch([again.id])
+    assert workspace.log.snapshot().decisions.step.tolist() == [0, 1]
+
+
+def test_a_restart_draws_anew_though_nothing_was_logged(workspace):
+    drawn = []
+    for _ in range(2):
+        with workspace.serve(options=OPTIONS.model_copy(update={"hold": 0.999999})) as service:
+            ask_all(service, 30)
+    for held in workspace.registry.waiting():
+        drawn.append(held.decision.units)
+    assert drawn[:30] != drawn[30:]
+
+
+def test_what_was_shown_is_told_again_though_it_was_stopped_since(workspace):
+    with workspace.serve(options=OPTIONS.model_copy(update={"hold": 0.999999})) as service:
+        _, (held,) = ask_all(service, 1)
+        workspace.registry.review(held.id, approve=True, **BY)
+        (shown,) = service.fetch([held.id])
+        workspace.registry.promote(add_version(workspace.registry, seed=2), **BY)
+        workspace.registry.stop("0001", **BY)
+        assert service.fetch([held.id]) == [shown]
+
+
+@pytest.mark.parametrize("what", ["stopped", "blocked"])
+def test_a_yes_that_would_show_nothing_is_refused(holding, workspace, what):
+    _, (held, *_) = ask_all(holding, 20)
+    if what == "stopped":
+        workspace.registry.promote(add_version(workspace.registry, seed=2), **BY)
+        workspace.registry.stop("0001", **BY)
+    else:
+        workspace.registry.block(workspace.registry.held(held.id).decision.units[0], **BY)
+    with pytest.raises(ServiceError, match=f"{what}, so a yes would show nothing") as refused:
+        holding.review(held.id, approve=True, **BY)
+    assert refused.value.reason == "conflict"
+    holding.review(held.id, approve=False, **BY)
+
+
+def test_a_full_disk_is_no_answer(holding, workspace, monkeypatch):
+    _, (held, *_) = ask_all(holding, 20)
+
+    def full(*_: object, **__: object) -> None:
+        raise RegistryError("/srv/registry.db: database or disk is full") from sqlite3.Error("full")
+
+    monkeypatch.setattr(workspace.registry, "review", full)
+    with pytest.raises(ServiceError, match="nothing was kept") as refused:
+        holding.review(held.id, approve=True, **BY)
+    assert refused.value.reason == "unavailable"
+
+
+def test_what_the_house_blocked_is_not_the_callers_word(service, workspace):
+    workspace.registry.block("no such unit", **BY)
+    (plain,) = service.decide([DecisionRequest(user="ada")])
+    assert plain.unknown == ()
+    asked = {"forbidden": ["no such unit", "nor this"]}
+    (named,) = service.decide([DecisionRequest(user="ada", choices=asked)])
+    assert set(named.unknown) == {"no such unit", "nor this"}

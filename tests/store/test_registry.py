@@ -645,3 +645,47 @@ def test_a_registry_of_the_first_schema_is_brought_to_the_newest(tmp_path: Path)
         registry.end_trial("promoted", **BY)
         assert registry.rollback(**BY).name == "0002"
         assert registry.audit()[-1].id == 9
+
+
+def test_a_share_is_not_raised_without_notice(registry: Registry) -> None:
+    staged(registry, [0.1, 0.5])
+    trial = registry.trial()
+    assert trial is not None
+    with pytest.raises(RegistryBusyError, match="busy for too long"):
+        registry.raise_share(trial, 2000.0, now=lambda: 1997.0, notice=5.0, **BY)
+    assert registry.trial() == trial
+
+
+def test_a_promotion_by_hand_ends_a_trial_in_one_step(registry: Registry) -> None:
+    staged(registry, [0.5])
+    add(registry)
+    registry.promote("0003", despite_trial=True, evidence={"forced": True}, **BY)
+    assert registry.trial() is None
+    assert states(registry) == ["retired", "candidate", "live"]
+    assert [entry.action for entry in registry.audit()][-2:] == ["trial ended", "promoted"]
+    assert registry.check() == []
+    with pytest.raises(RegistryError, match="in the state 'live'"):
+        registry.promote("0003", despite_trial=True, **BY)
+
+
+def test_a_verdict_ends_the_trial_it_is_about_and_no_other(registry: Registry) -> None:
+    staged(registry, [0.5])
+    judged = registry.trial()
+    registry.stop("0002", **BY)
+    add(registry)
+    begin(registry, "0003")
+    for outcome in ("promoted", "refused"):
+        with pytest.raises(RegistryBusyError):
+            registry.end_trial(outcome, seen=judged, **BY)
+    assert states(registry) == ["live", "refused", "canary"]
+
+
+def test_terms_stay_with_their_trial(registry: Registry) -> None:
+    add(registry, 2)
+    registry.promote("0001", **BY)
+    terms = {"gate": {"betting": "mixture", "margin": 0.0}}
+    begun = registry.begin_trial(
+        "0002", [0.5], salt="s", watermark=0, k=1, alpha=0.01, by="ada", terms=terms
+    )
+    assert begun.terms == terms
+    assert registry.trial() == begun

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heedful.cli.options import By, Folder, Json, Settings, overrides, somebody
-from heedful.cli.outcome import outcome
+from heedful.cli.outcome import outcome, say
 from heedful.cli.output import print_json, print_table, print_words
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ def _change_block(
         with Workspace.open(workspace) as opened:
             change = opened.block if blocked else opened.unblock
             change(unit, by=somebody(by), why=why)
-            now = sorted(opened.registry.blocked())
+            now, known = sorted(opened.registry.blocked()), opened.live_knows(unit)
+        if blocked and not known:
+            say(f"The live version does not know {unit}: is that how it is written?")
         if json:
             print_json({"unit": unit, "blocked": now})
         else:
@@ -150,7 +152,8 @@ def review(
             print_words("Nothing waits.")
         else:
             rows = [_held_row(held) for held in waiting]
-            print_table("Waiting for a person", ("since", "decision", "policy", "units"), rows)
+            head = ("since", "decision", "policy", "units")
+            print_table("Waiting for a person", head, rows, whole=("decision",))
 
 
 def _held_row(held: Held) -> tuple[str, str, str, str]:

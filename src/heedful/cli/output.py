@@ -7,7 +7,7 @@ import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,9 +50,22 @@ def console() -> Console:
 
 
 def print_table(
-    title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0
+    title: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: int = 0,
+    whole: Collection[str] = (),
 ) -> None:
-    """Print a table; the last ``numbers`` columns are aligned to the right."""
+    """Print a table.
+
+    Args:
+        title: above it.
+        head: the columns' names.
+        rows: their cells.
+        numbers: so many of the last columns are aligned to the right.
+        whole: columns whose cells are never broken, as people type them back.
+    """
     from rich import box
     from rich.table import Table
 
@@ -61,7 +74,12 @@ def print_table(
     )
     for place, name in enumerate(head):
         right = place >= len(head) - numbers
-        table.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            no_wrap=right or name in whole,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*row)
     console().print(table)

@@ -101,6 +101,16 @@ class Rulebook:
                 raise RecordError(group.name, problem, "ask without")
         return choices
 
+    def named(self, asked: Mapping[str, object], choices: ChoiceSet) -> tuple[str, ...]:
+        """Return the units that ``asked`` speaks of, each once; ``choices`` are what it came to.
+
+        What an operator blocked is not the caller's word, unless the caller forbids it, too.
+        """
+        house = set(self._blocked()) - (_texts(asked.get("forbidden")) or frozenset())
+        forbidden = (unit for unit in choices.forbidden if unit not in house)
+        units = (*(choices.allowed or ()), *forbidden, *units_named(asked))
+        return tuple(dict.fromkeys(units))
+
     def _known(self) -> Categories:
         described = self._log.described()
         if described != self._described:

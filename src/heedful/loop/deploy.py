@@ -160,7 +160,13 @@ def _raised(bench: Bench, look: Look, *, by: str) -> str:
         "nothing speaks for ending the trial."
     )
     bench.registry.raise_share(
-        trial, bench.clock() + NOTICE, by=by, why=words, evidence=_figures(trial, verdict)
+        trial,
+        bench.clock() + NOTICE,
+        by=by,
+        why=words,
+        evidence=_figures(trial, verdict),
+        now=bench.clock,
+        notice=NOTICE / 2,
     )
     return f"{words} {verdict.reasons[0]}" if verdict.reasons else words
 
@@ -202,17 +208,9 @@ def force(bench: Bench, name: str, *, by: str, why: str) -> Version:
     Raises:
         RegistryError: it is live already or refused, or nobody or no reason is named.
     """
-    registry, evidence = bench.registry, {"forced": True}
-    trial, state = registry.trial(), registry.version(name).state
-    if state in ("live", "refused"):  # before a trial is stopped for it
-        raise RegistryError(f"policy version {name} is {state}")
-    registry.verify(name)
-    if trial is not None and trial.candidate == name:
-        return registry.end_trial("promoted", by=by, why=why, evidence=evidence, seen=trial)
-    if trial is not None:
-        words = f"{name} is promoted by hand: {why}"
-        registry.end_trial("stopped", by=by, why=words, seen=trial)
-    return registry.promote(name, by=by, why=why, evidence=evidence)
+    return bench.registry.promote(
+        name, by=by, why=why, evidence={"forced": True}, despite_trial=True
+    )
 
 
 def _figures(trial: Trial, verdict: Verdict) -> Mapping[str, Json]:

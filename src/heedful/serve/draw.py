@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from heedful.config import Serve
-from heedful.contract import Domain, Rule, Rulebook, as_rule, decide, units_named
+from heedful.contract import Domain, Rule, Rulebook, as_rule, decide
 from heedful.policy import NothingToChooseError
 from heedful.record import ChoiceSet, Decision, RecordError, mint_id
 from heedful.serve.inbox import Asked
@@ -106,8 +106,8 @@ class Draw:
             if refusal is not None:
                 item.result = ServiceError("nothing_to_choose", refusal)
                 return None
-        named = (*(choices.allowed or ()), *choices.forbidden, *units_named(request.choices))
-        item.unknown = tuple(u for u in dict.fromkeys(named) if u not in served.vocabulary)
+        named = self._rulebook.named(request.choices, choices)
+        item.unknown = tuple(unit for unit in named if unit not in served.vocabulary)
         return _Drawing(item, visitor, episode, rule, choices, length)
 
     def _rule(self, choices: ChoiceSet, served: Served) -> Rule:

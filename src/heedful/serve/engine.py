@@ -205,11 +205,12 @@ class Engine:
 
         It enters the log when it is asked for: before, nobody had seen it.
         """
-        drawn = self._holding.answer(item, self._policies.blocked)
+        logged = self._sessions.subject_of(item.request.decision) is not None
+        drawn = self._holding.answer(item, self._policies.blocked, shown=logged)
         if not isinstance(drawn, Decision):
             item.result = drawn
             return None
-        if self._sessions.subject_of(drawn.id) is not None:
+        if logged:
             item.result = shown(drawn)
             return None
         visitor = self._sessions.get(drawn.subject)

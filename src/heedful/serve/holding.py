@@ -46,8 +46,7 @@ class Holding:
                 item.result = ServiceError("unavailable", problem, retry_after=5.0)
             return
         for item, one in zip(items, held, strict=True):
-            session = item.request.session or one.decision.episode
-            item.result = HeldAnswer(id=one.decision.id, session=session)
+            item.result = HeldAnswer(id=one.decision.id, session=item.request.session)
 
     def look_up(self, items: Iterable[Fetched]) -> None:
         """Find out what is known of the decisions that are fetched.
@@ -60,20 +59,27 @@ class Holding:
             item.subject = None if item.held is None else item.held.decision.subject
 
     def answer(
-        self, item: Fetched, blocked: frozenset[str]
+        self, item: Fetched, blocked: frozenset[str], *, shown: bool
     ) -> HeldAnswer | ServiceError | Decision:
         """Return what to say, or the decision as it was drawn where it may be shown.
 
-        What was stopped or blocked since a person said yes is not shown.
+        What was stopped or blocked since a person said yes is not shown, unless it was before.
+
+        Args:
+            item: with what is known of it.
+            blocked: units that no decision may hold.
+            shown: it stands in the log already.
         """
         held = item.held
         if held is None:
             return ServiceError("unknown", "no decision of this id was held")
         drawn = held.decision
         if held.answer is None:
-            return HeldAnswer(id=drawn.id, session=drawn.episode)
+            return HeldAnswer(id=drawn.id)
         if held.answer == "rejected":
             return ServiceError("rejected", "a person said no; ask for another decision")
+        if shown:
+            return drawn
         if self._registry.version(drawn.policy).state == "refused":
             return ServiceError(
                 "rejected", "its policy was stopped since; ask for another decision"

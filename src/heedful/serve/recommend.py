@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from heedful.contract import Domain, Rule, Rulebook, Session, Stream, as_rule, decide
-from heedful.contract.rules import units_named
 from heedful.record import Decision, Description
 from heedful.serve.history import records
 from heedful.serve.policies import Served
@@ -111,9 +110,8 @@ class Recommender:
             raise ValueError(f"k is {k}; ask for at least 1 unit")
         choices = self._rulebook.choices({}, asked).within(k)
         rule = as_rule(choices, self._served.vocabulary)
-        named = (*(choices.allowed or ()), *choices.forbidden, *units_named(asked))
-        vocabulary = self._served.vocabulary
-        unknown = tuple(unit for unit in dict.fromkeys(named) if unit not in vocabulary)
+        vocabulary, named = self._served.vocabulary, self._rulebook.named(asked, choices)
+        unknown = tuple(unit for unit in named if unit not in vocabulary)
         subjects = list(people)
         for start in range(0, len(subjects), BATCH):
             batch = subjects[start : start + BATCH]

@@ -124,11 +124,12 @@ class HeldAnswer:
 
     Attributes:
         id: to ask for it later.
-        session: as in :class:`DecisionAnswer`.
+        session: as the client named it; ``None`` where it did not: the visit it would go on, or
+            begin, is known once it is shown.
     """
 
     id: str
-    session: str
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -250,7 +251,10 @@ class Service:
             self._registry.review(decision, approve=approve, by=by, why=why, at=self._clock())
         except RegistryBusyError as error:
             raise ServiceError("unavailable", str(error), retry_after=1.0) from error
-        except RegistryError as error:  # somebody else was faster
+        except RegistryError as error:
+            if isinstance(error.__cause__, sqlite3.Error):  # the disk is full, say
+                problem = "the answer cannot be written now; nothing was kept"
+                raise ServiceError("unavailable", problem, retry_after=5.0) from error
             raise ServiceError("conflict", str(error)) from error
 
     # Looking at it

@@ -9,6 +9,7 @@ from sqlite3 import Connection, IntegrityError
 from typing import Any, Literal
 
 from heedful.record import UNKNOWN, ChoiceSet, Decision
+from heedful.store.registry import blocks, ledger
 from heedful.store.registry.audit import Reason, record
 from heedful.store.registry.card import Json
 from heedful.store.registry.errors import RegistryError
@@ -89,13 +90,16 @@ def answer(connection: Connection, name: str, said: Said, at: float, reason: Rea
     """Write down what a person said of a decision, once.
 
     Raises:
-        RegistryError: there is none of this id, or it was answered before.
+        RegistryError: there is none of this id, it was answered before, or a yes would show what
+            was stopped or blocked.
     """
     held = find(connection, name)
     if held is None:
         raise RegistryError(f"no decision {name} is held; see which are with heedful review")
     if held.answer is not None:
         raise RegistryError(f"decision {name} was {held.answer} before, and an answer stands")
+    if said == "approved":
+        _require_showable(connection, held.decision)
     query = "UPDATE held SET answer = ?, answered_at = ? WHERE id = ?"
     connection.execute(query, (said, at, name))
     decision = held.decision
@@ -107,6 +111,14 @@ def answer(connection: Connection, name: str, said: Said, at: float, reason: Rea
     reason = Reason(by=reason.by, why=reason.why, evidence={**reason.evidence, **about})
     record(connection, said, number_of(decision.policy), reason)
     return Held(decision=decision, choices=held.choices, answer=said, answered_at=at)
+
+
+def _require_showable(connection: Connection, drawn: Decision) -> None:
+    version = ledger.find(connection, number_of(drawn.policy))
+    out = sorted(blocks.units(connection) & set(drawn.units))
+    if version.state == "refused" or out:
+        why = f"unit {out[0]} is blocked" if out else f"version {version.name} was stopped"
+        raise RegistryError(f"{why}, so a yes would show nothing; answer no")
 
 
 def _held(row: Any) -> Held:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -160,8 +161,23 @@ class Registry:
             with _explained(draft.folder):
                 draft.became(drafts.register(draft.folder, card, self._database, reason))
 
-    def promote(self, name: str, *, by: str, why: str, evidence: Evidence = None) -> Version:
+    def promote(
+        self,
+        name: str,
+        *,
+        by: str,
+        why: str,
+        evidence: Evidence = None,
+        despite_trial: bool = False,
+    ) -> Version:
         """Make a candidate, or a retired version, the live one; the live one retires.
+
+        Args:
+            name: of the version.
+            by: who does it.
+            why: and why.
+            evidence: in figures.
+            despite_trial: end an open trial in the same transaction, whosever it is.
 
         Raises:
             ManifestError: the version is damaged.
@@ -170,6 +186,13 @@ class Registry:
         reason = Reason(by=by, why=why, evidence=evidence or {})
         self.verify(name)
         with self._database.transaction() as connection:
+            under_way = trial.current(connection)
+            if despite_trial and under_way is not None:
+                if under_way.candidate == name:
+                    trial.end(connection, under_way, "promoted", reason)
+                    return ledger.find(connection, number_of(name))
+                words = f"{name} is promoted by hand: {why}"
+                trial.end(connection, under_way, "stopped", replace(reason, why=words))
             trial.require_none(connection)
             ledger.require(connection, number_of(name), "candidate", "retired")
             ledger.go_live(connection, number_of(name), reason)
@@ -419,7 +442,15 @@ class Registry:
         return self._database.read(trial.every)
 
     def raise_share(
-        self, seen: Trial, since: float, *, by: str, why: str, evidence: Evidence = None
+        self,
+        seen: Trial,
+        since: float,
+        *,
+        by: str,
+        why: str,
+        evidence: Evidence = None,
+        now: Callable[[], float] | None = None,
+        notice: float = 0.0,
     ) -> Trial:
         """Take the open trial to its next stage.
 
@@ -430,15 +461,20 @@ class Registry:
             by: who raises it.
             why: and why.
             evidence: in figures.
+            now: that clock; by default nobody is given notice.
+            notice: seconds that must be left until ``since`` when the change is written.
 
         Raises:
-            RegistryBusyError: the trial is not as it was seen.
+            RegistryBusyError: the trial is not as it was seen, or there was so long to wait for
+                another process that it would be known too late.
             RegistryError: there is no further stage.
         """
         reason = Reason(by=by, why=why, evidence=evidence or {})
         with self._database.transaction() as connection:
             if trial.current(connection) != seen:
                 raise RegistryBusyError("another process ended or raised the trial just now")
+            if now is not None and since - now() < notice:
+                raise RegistryBusyError("the registry was busy for too long; raise the share anew")
             return trial.advance(connection, seen, since, reason)
 
     def end_trial(

@@ -194,7 +194,10 @@ def require_none(connection: Connection) -> None:
     """
     trial = current(connection)
     if trial is not None:
-        raise RegistryError(f"version {trial.candidate} is on trial; end that trial first")
+        raise RegistryError(
+            f"version {trial.candidate} is on trial; end that trial first: heedful stop "
+            f"{trial.candidate}, or wait for its verdict"
+        )
 
 
 def begin(connection: Connection, trial: Trial, reason: Reason) -> None:
