@@ -28,7 +28,8 @@ def check_objective(
 
     Checked, on a random batch and a small network in float64: value and count are finite scalars;
     there is a gradient, and it is finite; the same rows in 1, 2 and 4 micro-batches give the same
-    gradient and count to 1e-12; what stands in padding does not matter; metrics carry no gradient.
+    gradient and count to 1e-12, pairs staying together; what stands in padding does not matter;
+    metrics carry no gradient. The batch holds pairs and groups (``Batch.pairs``, ``groups``).
 
     Args:
         loss: outputs and a prepared batch to a loss, options bound.
@@ -59,8 +60,23 @@ def _example(schema: Schema, seed: int) -> tuple[Recurrent, Batch]:
         with torch.no_grad():
             for parameter in policy.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    batch = random_batch(schema, seed=seed, rows=max(MICRO_BATCHES))
+    batch = _compared(random_batch(schema, seed=seed, rows=2 * max(MICRO_BATCHES)))
     return policy, prepare(before, [batch], lam=0.95)[0]
+
+
+def _compared(batch: Batch) -> Batch:
+    """Return the batch with decisions of up to two units, compared in pairs and in groups of two.
+
+    The two stand in rows that are far apart, so that no micro-batch of neighbours holds both.
+    """
+    half = len(batch) // 2
+    width = batch.mask.shape[1]
+    place = torch.arange(width) // 2
+    number = torch.arange(len(batch))[:, None] * width + place
+    both = batch.mask[:half] & batch.mask[half:]
+    whole = both[:, 2 * place].repeat(2, 1)
+    pair = torch.where(batch.mask & whole, number % (half * width), -1)
+    return batch.filled(decisions=torch.where(batch.mask, number, -1), pairs=pair, groups=pair)
 
 
 def _check_scalars(loss: Loss) -> None:

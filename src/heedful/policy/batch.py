@@ -215,6 +215,11 @@ class Batch:
             unknown; ``None`` where nothing is.
         gaps: bool [B, T], the unit is hidden in the events and asked for with both of its sides in
             view; ``None`` where nothing is hidden, as outside of pre-training.
+        pairs: int64 [B, T], the number of the pair that the slot's decision was compared in, -1 for
+            none; ``None`` where nothing was compared. A decision stands in one pair; one that was
+            compared twice is two rows.
+        groups: int64 [B, T], the number of the group of decisions made for one and the same asking
+            that the slot's decision belongs to, -1 for none; ``None`` where there is no group.
         both_ways: every event is read with those behind it in view, for gaps that are asked for in
             place; only networks whose body can.
         reference_logps, old_logps, old_values, advantages, returns: [B, T], filled in by
@@ -235,6 +240,8 @@ class Batch:
     feedback: Tensor
     measured: Tensor | None = None
     gaps: Tensor | None = None
+    pairs: Tensor | None = None
+    groups: Tensor | None = None
     both_ways: bool = False
     reference_logps: Tensor | None = None
     old_logps: Tensor | None = None
@@ -258,8 +265,27 @@ class Batch:
         )
 
     def split(self, n_rows: int) -> list[Batch]:
-        """Return micro-batches of at most ``n_rows`` streams."""
-        return [self.select(rows) for rows in torch.split(torch.arange(len(self)), n_rows)]
+        """Return micro-batches of at most ``n_rows`` streams.
+
+        Streams that hold the two decisions of a pair stay together, if need be in a micro-batch
+        that is larger: a loss of pairs has to see both.
+        """
+        if self.pairs is None:
+            return [self.select(rows) for rows in torch.split(torch.arange(len(self)), n_rows)]
+        return [self.select(rows) for rows in _packed(self._tied(self.pairs), n_rows)]
+
+    def _tied(self, pairs: Tensor) -> Tensor:
+        """Return for each row the first of all rows that pairs tie it to, int64 [B]."""
+        row, slot = torch.nonzero(self.mask & (pairs >= 0), as_tuple=True)
+        known, pair = torch.unique(pairs[row, slot], return_inverse=True)
+        first = torch.arange(len(self), device=pairs.device)
+        while True:
+            of_pair = torch.full_like(known, len(self))
+            of_pair = of_pair.scatter_reduce(0, pair, first[row], "amin")
+            nearer = first.scatter_reduce(0, row, of_pair[pair], "amin")
+            if torch.equal(nearer, first):
+                return first
+            first = nearer
 
     def to(self, device: torch.device) -> Batch:
         """Return this batch on ``device``."""
@@ -325,6 +351,19 @@ def outputs_from_logits(
         surprise = torch.where(torch.isfinite(log_p), -log_p, torch.zeros_like(log_p))
         outputs = replace(outputs, entropy=scatter((log_p.exp() * surprise).sum(-1), batch.mask))
     return outputs
+
+
+def _packed(first: Tensor, n_rows: int) -> list[Tensor]:
+    """Return the numbers of rows in lots of about ``n_rows``; rows of one ``first`` share a lot."""
+    order = torch.argsort(first, stable=True)
+    _, sizes = torch.unique_consecutive(first[order], return_counts=True)
+    lots: list[int] = []
+    for size in sizes.tolist():
+        if lots and lots[-1] + size <= n_rows:
+            lots[-1] += size
+        else:
+            lots.append(size)
+    return list(torch.split(order, lots))
 
 
 def scatter(values: Tensor, mask: Tensor) -> Tensor:
