@@ -58,3 +58,24 @@ def test_events_of_units_skip_rows_without_one() -> None:
     assert events.lengths.tolist() == [1, 0]
     assert events.kind.tolist() == [[EventKind.UNIT], [EventKind.PAD]]
     assert len(Events.none(3, 2)) == 3
+
+
+def test_split_keeps_the_rows_of_a_pair_together() -> None:
+    batch = random_batch(EXAMPLE_SCHEMA, rows=7)
+    number = torch.tensor([3, -1, 8, 3, -1, 8, -1])[:, None].expand(batch.mask.shape)
+    paired = batch.filled(pairs=torch.where(batch.mask, number, -1))
+    for rows, sizes in ((1, [2, 1, 2, 1, 1]), (2, [2, 1, 2, 2]), (3, [3, 3, 1]), (7, [7])):
+        parts = paired.split(rows)
+        assert [len(part) for part in parts] == sizes
+        found = torch.cat([part.events.lengths for part in parts])
+        assert torch.equal(found, batch.events.lengths[[0, 3, 1, 2, 5, 4, 6]])
+
+
+def test_split_follows_pairs_from_row_to_row() -> None:
+    batch = random_batch(EXAMPLE_SCHEMA, rows=6)
+    pairs = torch.full(batch.mask.shape, -1)
+    pairs[4, 0] = pairs[2, 0] = 0
+    pairs[2, 1] = pairs[0, 0] = 1
+    pairs[0, 1] = pairs[5, 0] = 2
+    batch = batch.filled(pairs=pairs, mask=batch.mask | (pairs >= 0))
+    assert [len(part) for part in batch.split(1)] == [4, 1, 1]

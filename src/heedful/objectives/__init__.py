@@ -22,7 +22,11 @@ from heedful.objectives.policy_gradient import (
     ppo,
     reinforce,
 )
+from heedful.objectives.preference import DIRECT_NEEDS, dpo
 from heedful.objectives.prepare import prepare
+from heedful.objectives.prospect import kto, mismatched, mismatched_drift
+from heedful.objectives.regression import weighted_regression
+from heedful.objectives.relative import Compared, compare, grpo, live, relative_advantages
 from heedful.objectives.returns import generalised_advantages
 from heedful.objectives.supervised import (
     NEXT_UNIT_NEEDS,
@@ -32,6 +36,7 @@ from heedful.objectives.supervised import (
 )
 
 __all__ = [
+    "DIRECT_NEEDS",
     "IMITATE_NEEDS",
     "NEEDS",
     "NEXT_UNIT_NEEDS",
@@ -39,6 +44,7 @@ __all__ = [
     "RULES",
     "Alike",
     "Bound",
+    "Compared",
     "Gap",
     "Lagrangian",
     "Limit",
@@ -52,19 +58,28 @@ __all__ = [
     "UnknownProbabilityError",
     "adversarial",
     "balanced",
+    "compare",
     "descend",
     "divergence",
+    "dpo",
     "feedback_loss",
     "generalised_advantages",
+    "grpo",
     "imitate",
     "importance",
     "infill",
     "joint",
+    "kto",
+    "live",
     "masked_unit",
+    "mismatched",
+    "mismatched_drift",
     "next_unit",
     "ours",
     "ppo",
     "prepare",
     "reinforce",
+    "relative_advantages",
+    "weighted_regression",
     "weights_of_decisions",
 ]
