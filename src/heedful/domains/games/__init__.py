@@ -1,0 +1,1 @@
+"""Games: units are moves. So far the boards; :mod:`heedful.domains.games.boards`."""
