@@ -21,7 +21,7 @@ class Games:
         n: how many games.
 
     Attributes:
-        stones: [n, 2] each player's stones, one bit each (:mod:`~.rules`).
+        stones: [n, 2] each player's stones, one bit each, as `Board.cells` says.
         turn: [n] whose move it is, 0 or 1; of an ended game, who would have been next.
         over: [n] whether the game has ended.
         winner: [n] 0, 1 or `NOBODY`.
