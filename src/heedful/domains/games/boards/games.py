@@ -65,7 +65,7 @@ class Games:
 
     @property
     def returns(self) -> NDArray[np.float64]:
-        """[n, 2] what each player has of it: 1 won, -1 lost, 0 drawn or not over."""
+        """[n, 2] what each player has of it (1 won, -1 lost, 0 drawn or not over)."""
         mine = np.where(self.winner == 0, 1.0, np.where(self.winner == 1, -1.0, 0.0))
         return np.stack((mine, -mine), axis=1)
 

@@ -72,7 +72,7 @@ class BoardEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     @property
     def seat(self) -> int:
-        """Where the learner sits in this episode: 0 began, 1 answered."""
+        """Where the learner sits in this episode (0 began, 1 answered)."""
         return int(self._row.seats[0])
 
     def reset(

@@ -107,7 +107,7 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
 
     @property
     def seats(self) -> Moves:
-        """[n] where the learner sits: 0 began, 1 answered."""
+        """[n] where the learner sits (0 began, 1 answered)."""
         return self._seats.copy()
 
     def reset(
