@@ -94,6 +94,7 @@ def test_many_games_at_once_are_as_one_by_one_under_a_slow_rule(board, seeds):
         assert games.winner[row] == {"x": 0, "o": 1, "": NOBODY}[game.winner]
         assert games.returns[row].tolist() == single[row].returns[0].tolist()
     assert (games.returns.sum(axis=1) == 0).all()
+    assert not np.signbit(games.returns[games.winner == NOBODY]).any()
 
 
 def lines(board: Board) -> list[list[tuple[int, int]]]:
@@ -169,6 +170,8 @@ def test_boards_that_are_none_are_refused():
         Board("go", rows=9, columns=9, in_a_row=5, drops=False)
     with pytest.raises(ValueError, match="wants 4 in a row on 3 x 3"):
         Board("none", rows=3, columns=3, in_a_row=4, drops=False)
+    with pytest.raises(ValueError, match=r"wants 1 in a row .* give 2\.\.3"):
+        Board("none", rows=3, columns=3, in_a_row=1, drops=False)
     with pytest.raises(ValueError, match=r"no board is called 'chess'.*connect-four"):
         Games("chess", 1)
     with pytest.raises(ValueError, match="n is 0"):

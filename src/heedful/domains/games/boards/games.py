@@ -67,7 +67,7 @@ class Games:
     def returns(self) -> NDArray[np.float64]:
         """[n, 2] what each player has of it (1 won, -1 lost, 0 drawn or not over)."""
         mine = np.where(self.winner == 0, 1.0, np.where(self.winner == 1, -1.0, 0.0))
-        return np.stack((mine, -mine), axis=1)
+        return np.stack((mine, 0.0 - mine), axis=1)  # 0 - 0 has no sign
 
     def legal(self) -> Flags:
         """[n, A] which moves are legal now; none in a game that is over."""

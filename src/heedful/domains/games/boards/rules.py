@@ -52,10 +52,11 @@ class Board:
                 f"Board {self.name!r} is {self.rows} x {self.columns}: give at least one row and "
                 f"column, and (rows + 1) x columns within {_WORD}"
             )
-        if not 1 <= self.in_a_row <= max(self.rows, self.columns):
+        # One stone would end a game before whoever sits second has moved.
+        if not 2 <= self.in_a_row <= max(self.rows, self.columns):
             raise ValueError(
                 f"Board {self.name!r} wants {self.in_a_row} in a row on {self.rows} x "
-                f"{self.columns} cells: give 1..{max(self.rows, self.columns)}"
+                f"{self.columns} cells: give 2..{max(self.rows, self.columns)}"
             )
 
     @property

@@ -160,7 +160,7 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         self._length += live
         terminated = live & (self._games.over | offence)
         truncated = live & ~terminated & self._overlong()
-        rewards = np.where(live, self._rewards(offence), 0.0)
+        rewards = self._rewards(offence)  # 0 in a game that this step began
         self._done, self._lost = terminated | truncated, offence
         observations, infos = self._settle(offence)
         return observations, rewards, terminated, truncated, infos
