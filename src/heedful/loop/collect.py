@@ -1,4 +1,4 @@
-"""Experience from environments: the only place that owns one.
+"""Experience from environments, as records.
 
 A rollout is a snapshot like any other, built in memory and never logged; the domain's ``encode``
 makes batches of it.

@@ -34,6 +34,11 @@ from heedful.objectives.supervised import (
     masked_unit,
     next_unit,
 )
+from heedful.objectives.temporal_difference import (
+    expected_sarsa_target,
+    q_learning_target,
+    sarsa_target,
+)
 
 __all__ = [
     "DIRECT_NEEDS",
@@ -62,6 +67,7 @@ __all__ = [
     "descend",
     "divergence",
     "dpo",
+    "expected_sarsa_target",
     "feedback_loss",
     "generalised_advantages",
     "grpo",
@@ -78,8 +84,10 @@ __all__ = [
     "ours",
     "ppo",
     "prepare",
+    "q_learning_target",
     "reinforce",
     "relative_advantages",
+    "sarsa_target",
     "weighted_regression",
     "weights_of_decisions",
 ]
