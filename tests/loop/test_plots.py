@@ -148,7 +148,12 @@ def test_a_reliability_diagram_holds_what_was_said_and_what_came() -> None:
 
 
 def test_weights_of_zero_have_a_bar_of_their_own() -> None:
-    figure = weights_seen([0.5, 1.0, 2.0], [7, 3, 4])
+    figure = weights_seen([0.5, 1.0, 2.0, 4.0], [7, 3, 4, 1])
     (axes,) = figure.axes
-    assert [bar.get_height() for bar in axes.patches] == [7, 3, 4]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.5–1", "1–2"]
+    assert [bar.get_height() for bar in axes.patches] == [7, 3, 4, 1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "0",
+        "below 1",
+        "1–2",
+        "2 and more",
+    ]

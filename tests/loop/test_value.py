@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from heedful.evaluate import clustered, cross_fit, ips
-from heedful.loop.assess import replayed
+from heedful.loop.assess import Weights, replayed
 from heedful.loop.judge import value_of
 from heedful.loop.units import SHORT_SLATE, UnitReader
 from tests.small_shop import Shop, write_ratings
@@ -98,3 +98,9 @@ def test_a_subject_s_decisions_count_together() -> None:
     assert np.mean(apart) < np.std(found) / 2
     one = ips([-1.0, -1.0], [-1.0, -1.0], [0.0, 1.0])
     assert np.isnan(clustered(one, [-0.5, 0.5], [7, 7]).standard_error)
+
+
+def test_weights_are_counted_from_zero_to_beyond_the_last_edge() -> None:
+    found = Weights.of(np.array([0.0, 0.0, 0.01, 0.2, 1.0, 1.5, 3.0, 1e6]))
+    assert found.edges == (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+    assert found.counts == (2, 2, 0, 0, 2, 1, 0, 0, 0, 1)

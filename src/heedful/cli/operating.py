@@ -144,7 +144,7 @@ def review(
                 opened.review(decision, approve=yes, by=somebody(by), why=why)
             waiting = opened.held()
         if json:
-            print_json({"waiting": [_held_json(held) for held in waiting]})
+            print_json({"waiting": [held.to_dict() for held in waiting]})
         elif decision is not None:
             said = "may be shown" if yes else "is not shown"
             print_words(f"Decision {decision} {said}. Waiting: {len(waiting):,}.")
@@ -159,17 +159,6 @@ def review(
 def _held_row(held: Held) -> tuple[str, str, str, str]:
     drawn = held.decision
     return _moment(drawn.made_at), drawn.id, drawn.policy, " ".join(drawn.units)
-
-
-def _held_json(held: Held) -> dict[str, object]:
-    drawn = held.decision
-    return {
-        "decision": drawn.id,
-        "drawn_at": drawn.made_at,
-        "policy": drawn.policy,
-        "subject": drawn.subject,
-        "units": list(drawn.units),
-    }
 
 
 def audit(

@@ -276,10 +276,7 @@ def _guarded(
     passed = levels.kept(kept) and not broken
     risen = f"{wealth(kept)} of the {1 / levels.alpha:,.1f} that is needed"
     if broken:
-        risen = (
-            f"evidence of harm {math.exp(min(harm, 700.0)):,.1f}, "
-            f"{1 / levels.rollback_alpha:,.1f} suffices"
-        )
+        risen = f"evidence of harm {wealth(harm)}, {1 / levels.rollback_alpha:,.1f} suffices"
     words = _sentence(name, passed, broken, f"{tail} ({risen})")
     return Guarded(name, passed, broken, value, limit, words)
 

@@ -228,7 +228,7 @@ class Weights:
     """A histogram of importance weights.
 
     Attributes:
-        edges: [b + 1], powers of two; the last bin has no end.
+        edges: [b + 1], powers of two; the first bin has no lower end and the last no upper one.
         counts: [b + 1], decisions with a weight of 0 first, then those of each bin.
     """
 

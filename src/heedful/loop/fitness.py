@@ -40,8 +40,6 @@ def fitness(
     snapshot = cohort.snapshot
     fresh = np.flatnonzero(snapshot.decisions.seq > watermark)
     fresh = fresh[_made_by(snapshot, fresh, versions)]
-    strange = cohort.found.strange
-    strange = strange[_made_by(snapshot, strange, versions)]
     joined = int(np.isin(snapshot.feedback.decision, fresh).sum())
     about = int(np.isin(snapshot.feedback.decision, cohort.counted).sum())
     known = np.flatnonzero(snapshot.decisions.seq <= trained_until)
@@ -52,7 +50,7 @@ def fitness(
         duplicates(cohort.subjects),
         dropped(*made_and_kept(snapshot, fresh)),
         late_feedback(cohort.late, cohort.late + about),
-        several_versions(len(strange), len(fresh)),
+        several_versions(len(cohort.found.strange), len(fresh)),
         missing_feedback(
             silent_shares(cohort), cohort.arm, cohort.share, explicit=says_no(snapshot, fresh)
         ),

@@ -248,7 +248,7 @@ def weights_seen(edges: ArrayLike, counts: ArrayLike, *, theme: Theme = LIGHT) -
     """Draw a histogram of importance weights.
 
     Args:
-        edges: [b + 1], powers of two.
+        edges: [b + 1], rising; the first bin has no lower end and the last no upper one.
         counts: [b + 1], decisions with a weight of 0 first, then those of each bin.
         theme: colours.
     """
@@ -259,6 +259,7 @@ def weights_seen(edges: ArrayLike, counts: ArrayLike, *, theme: Theme = LIGHT) -
     )
     bounds, n = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
     names = ["0", *(f"{low:g}–{high:g}" for low, high in pairwise(bounds))]
+    names[1], names[-1] = f"below {bounds[1]:g}", f"{bounds[-2]:g} and more"
     axes.bar(np.arange(len(n)), n, color=theme.cycle[0], width=0.8)
     axes.set_xticks(np.arange(len(n)), names)
     return figure

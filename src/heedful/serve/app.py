@@ -104,7 +104,7 @@ def _add_views(app: FastAPI, service: Service) -> None:
 def _add_review(app: FastAPI, service: Service) -> None:
     @app.get("/v1/held")
     def held() -> Response:  # in a worker thread: it reads the registry
-        return _json(200, {"waiting": [bodies.held_json(one) for one in service.waiting()]})
+        return _json(200, {"waiting": [one.to_dict() for one in service.waiting()]})
 
     @app.post("/v1/held/{decision}")
     async def answered(request: Request, decision: str) -> Response:

@@ -20,7 +20,6 @@ from heedful.serve.requests import (
     ServiceError,
 )
 from heedful.store import Receipt
-from heedful.store.registry import Held
 
 MAX_DEPTH = 32
 MAX_MESSAGE = 500
@@ -231,19 +230,6 @@ def decision_json(
         "policy": result.policy,
         "session": result.session,
         "unknown": result.unknown,
-    }
-
-
-def held_json(held: Held) -> dict[str, object]:
-    """Return what a reviewer sees of a decision that waits."""
-    drawn = held.decision
-    return {
-        "decision": drawn.id,
-        "drawn_at": drawn.made_at,
-        "policy": drawn.policy,
-        "subject": drawn.subject,
-        "context": drawn.context,
-        "units": drawn.units,
     }
 
 

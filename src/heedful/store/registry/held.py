@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from sqlite3 import Connection, IntegrityError
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from heedful.record import UNKNOWN, ChoiceSet, Decision
 from heedful.store.registry import blocks, ledger
@@ -35,6 +35,18 @@ class Held:
     choices: ChoiceSet
     answer: Said | None = None
     answered_at: float | None = None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return what a reviewer sees of it."""
+        drawn = self.decision
+        return {
+            "decision": drawn.id,
+            "drawn_at": drawn.made_at,
+            "policy": drawn.policy,
+            "subject": drawn.subject,
+            "context": cast(Json, drawn.context),
+            "units": list(drawn.units),
+        }
 
     def body(self) -> str:
         """Return the decision and its choices as JSON."""
