@@ -28,8 +28,8 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 NO_LIMIT = 1 << 40
-TRIES = 20_000
-"""Steps of the search for a plan, after which rules count as impossible to meet."""
+TRIES = 2_000
+"""Steps of the search for a plan before it gives up: one request must not hold up the others."""
 
 Plan = tuple[int, ...]
 
