@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from heedful.loop.foretold import foretold
+from heedful.loop.start import network_within
+from heedful.policy import load
+from heedful.reward.answers import Answers
 from heedful.workspace import Workspace
 from tests.small_shop import Shop, write_ratings
 
@@ -33,6 +36,13 @@ def test_what_came_stands_beside_what_was_expected(shop: Shop) -> None:
     assert sum(clicks.counts) == shown
     assert np.average(clicks.observed, weights=clicks.counts) == pytest.approx(RATE, abs=0.1)
     assert all(0 <= said <= 1 for said in clicks.predicted)
+    loaded = load(bench.registry.folder("0001"))
+    network = network_within(loaded.policy)
+    streams = bench.encode(bench.log.snapshot(), loaded.vocabulary)
+    answers = Answers((network,), loaded.vocabulary, bench.config.policy.window)
+    expected = answers.expected(streams, "click")[0][~np.isnan(streams.slots.behaviour_logp)]
+    mean = np.average(clicks.predicted, weights=clicks.counts)
+    assert mean == pytest.approx(expected.mean(), abs=1e-5)
     gap = abs(np.subtract(clicks.predicted, clicks.observed))
     assert clicks.error == pytest.approx(np.average(gap, weights=clicks.counts))
 

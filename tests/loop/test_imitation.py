@@ -1,6 +1,7 @@
 """What pre-training imitates of a file: what people chose or liked, not what they passed by."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,21 @@ def test_the_joint_term_imitates_no_more_than_pre_training(shop: Workspace) -> N
     assert (weight[~history] == 1).all()
     assert (weight[history] == chosen_by_people(streams)[history]).all()
     assert (weight[history] == 0).any()
+
+
+def test_returns_end_before_what_is_held_out_and_what_a_person_let_through(
+    shop: Workspace,
+) -> None:
+    load(shop, ROWS)
+    bench = shop.bench()
+    snapshot = bench.log.snapshot()
+    streams = bench.encode(snapshot, bench.domain.vocabulary(snapshot))
+    slots = replace(streams.slots, discount=np.full(len(streams.slots.unit), 0.9))
+    train, reviewed = (np.ones(len(slots.unit), bool), np.zeros(len(slots.unit), bool))
+    train[3] = False
+    reviewed[6] = True
+    assert len(set(slots.stream[:7].tolist())) == 1  # all of one person
+    slots = replace(slots, reviewed=reviewed)
+    found = to_reinforce(replace(streams, slots=slots), train).slots
+    assert np.flatnonzero(found.discount == 0.0).tolist() == [2, 5]
+    assert found.weight[[3, 6]].tolist() == [0.0, 0.0]

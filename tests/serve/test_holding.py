@@ -297,10 +297,10 @@ def test_a_restart_draws_anew_though_nothing_was_logged(workspace):
     drawn = []
     for _ in range(2):
         with workspace.serve(options=OPTIONS.model_copy(update={"hold": 0.999999})) as service:
-            ask_all(service, 30)
-    for held in workspace.registry.waiting():
-        drawn.append(held.decision.units)
-    assert drawn[:30] != drawn[30:]
+            _, held = ask_all(service, 30)
+        drawn.append([workspace.registry.held(one.id).decision.units for one in held])
+    assert workspace.log.counts().decisions == 0
+    assert drawn[0] != drawn[1]
 
 
 def test_what_was_shown_is_told_again_though_it_was_stopped_since(workspace):

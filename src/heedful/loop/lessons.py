@@ -61,14 +61,15 @@ def to_reinforce(streams: Streams, train: np.ndarray) -> Streams:
     """Return ``streams`` as reinforcement may see them.
 
     What is held out counts for nothing, and returns end before it: a unit's return is of the
-    rewards that follow it, too. The joint term, which keeps history likely, imitates no more of it
-    than pre-training does.
+    rewards that follow it, too. So it is with what a person let through, which no policy answers
+    for. The joint term, which keeps history likely, imitates no more of it than pre-training does.
 
     Args:
         streams: with rewards.
         train: bool [U], False for what is held out.
     """
     slots = streams.slots
+    train = train & ~slots.reviewed
     history = np.isnan(slots.behaviour_logp)
     weight = np.where(history, chosen_by_people(streams), 1.0) * train
     followed = np.append(train[1:], True) | (np.diff(slots.stream, append=-1) != 0)

@@ -243,7 +243,7 @@ def reinforced(
     config = bench.config
     earned = bench.learned(snapshot, reward)
     streams = bench.encode(snapshot, loaded.vocabulary, gamma=config.reinforce.gamma, earned=earned)
-    train = split_of(config.pretrain, streams, snapshot).train & ~streams.slots.reviewed
+    train = split_of(config.pretrain, streams, snapshot).train
     streams = to_reinforce(streams, train)
     before = _before_tuning(bench, parent).metrics
     streams, constraints = constrained(bench, snapshot, streams, earned, before)
