@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from heedful.checks.records import records_of, subject_of
-from heedful.record import Feedback, Kind, Outcome, Preference, Span
+from heedful.checks.records import place_of, records_of
+from heedful.record import Decision, Feedback, Kind, Outcome, Preference, Span
 from heedful.store import Snapshot
 from tests.contract.logs import random_log
 from tests.contract.toys import TOYS, Slates, Toy
@@ -63,4 +63,8 @@ def test_records_belong_to_subjects() -> None:
     kept = replace(log, records=of_decisions(log))
     owners = [o for o, r in zip(log.owners, log.records, strict=True) if r in kept.records]
     snapshot = kept.snapshot()
-    assert [subject_of(snapshot, record) for _, record in records_of(snapshot)] == owners
+    places = [place_of(snapshot, record) for _, record in records_of(snapshot)]
+    assert [place and place[0] for place in places] == owners
+    for place, (_, record) in zip(places, records_of(snapshot), strict=True):
+        if isinstance(record, Decision):
+            assert place == (record.subject, record.episode)

@@ -107,7 +107,10 @@ class Workspace:
         self.registry = Registry.open(folder)
         if live and self.registry.live() is None:
             version = add_version(
-                self.registry, seed=1, units=self.domain.units, domain=self.domain
+                self.registry,
+                seed=1,
+                units=self.domain.vocabulary(Snapshot.of([])).units,
+                domain=self.domain,
             )
             self.registry.promote(version, by="test", why="the first")
         self.log = Log.open(folder / "log.db", write=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from heedful.checks.failure import CheckFailure, expect, expect_equal
-from heedful.checks.records import records_of, subject_of
-from heedful.contract import Domain, Environment, Stream, Streams
+from heedful.checks.records import place_of, records_of
+from heedful.contract import Conversation, Domain, Environment, Stream, Streams, stream_of
 from heedful.contract.stream import pad
 from heedful.loop.collect import Collector
 from heedful.policy import Recurrent, Vocabulary, replay
@@ -197,23 +198,31 @@ def _check_streams(
     domain: Domain, vocabulary: Vocabulary, snapshot: Snapshot, streams: Streams
 ) -> None:
     """What training reads all at once is what a server has read record by record."""
-    served = {name: Stream(domain, vocabulary) for name in snapshot.names.subjects}
+    served: defaultdict[str, Stream] = defaultdict(lambda: Stream(domain, vocabulary))
     for _, record in records_of(snapshot):
-        subject = subject_of(snapshot, record)
-        if subject is not None:
-            served[subject].append(record)
+        place = place_of(snapshot, record)
+        if place is not None:
+            served[stream_of(domain, *place)].append(record)
     why = "training has to see what serving saw, or replayed log-probabilities are not those told"
-    for index, code in enumerate(streams.subjects):
-        subject = snapshot.names.subjects[int(code)]
+    names = _stream_names(domain, snapshot, streams)
+    for index, stream in enumerate(names):
         low, high = int(streams.offsets[index]), int(streams.offsets[index + 1])
-        events = pad([served[subject].since(0)], domain.features)
+        events = pad([served[stream].since(0)], domain.features)
         for name in COLUMNS:
             found = torch.from_numpy(
                 np.asarray(getattr(streams.events, name)[low:high], np.float64)
             )
-            promise = f"encode: {name} of {subject}'s events"
+            promise = f"encode: {name} of the events of {stream}"
             expected = getattr(events, name)[0].double()
             expect_equal(promise, expected, found, within=1e-6, why=why)
+
+
+def _stream_names(domain: Domain, snapshot: Snapshot, streams: Streams) -> list[str]:
+    """Return what each stream is called, in their order."""
+    if isinstance(domain, Conversation):
+        episodes = np.unique(snapshot.decisions.episode)
+        return [snapshot.names.episodes[int(code)] for code in episodes]
+    return [snapshot.names.subjects[int(code)] for code in streams.subjects]
 
 
 def _check_possible(streams: Streams) -> None:

@@ -26,22 +26,23 @@ def records_of(snapshot: Snapshot) -> list[tuple[int, Record]]:
     return sorted(rows, key=lambda row: row[0])
 
 
-def subject_of(snapshot: Snapshot, record: Record) -> str | None:
-    """Return whose stream ``record`` belongs to; ``None`` where nothing was decided for anybody."""
-    decisions = snapshot.decisions
+def place_of(snapshot: Snapshot, record: Record) -> tuple[str, str] | None:
+    """Return the subject and the episode of ``record``; ``None`` where no decision was made in it.
+
+    It is whose stream the record belongs to, or in which conversation's.
+    """
+    decisions, names = snapshot.decisions, snapshot.names
     match record:
         case Decision():
-            return record.subject
+            return record.subject, record.episode
         case Feedback():
-            seq = int(str(record.about))
-            code = decisions.subject[np.searchsorted(decisions.seq, seq)]
+            row = int(np.searchsorted(decisions.seq, int(str(record.about))))
         case End():
-            episode = snapshot.names.episodes.code(record.episode)
-            rows = np.flatnonzero(decisions.episode == episode)
+            rows = np.flatnonzero(decisions.episode == names.episodes.code(record.episode))
             if not len(rows):
                 return None
-            code = decisions.subject[rows[0]]
-    return snapshot.names.subjects[int(code)]
+            row = int(rows[0])
+    return names.subjects[int(decisions.subject[row])], names.episodes[int(decisions.episode[row])]
 
 
 def _decision(snapshot: Snapshot, row: int) -> Decision:

@@ -1,5 +1,6 @@
 """What a newcomer must offer (Domain, Environment), and how records become streams and batches."""
 
+from heedful.contract.conversation import Conversation, Message, stream_of
 from heedful.contract.description import described, portraits, schema_of, unit_features
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
@@ -12,9 +13,11 @@ from heedful.contract.streams import Rule, SlotColumns, Streams, Window, window_
 
 __all__ = [
     "Categories",
+    "Conversation",
     "Domain",
     "Environment",
     "Label",
+    "Message",
     "Observed",
     "Prepared",
     "Reader",
@@ -36,6 +39,7 @@ __all__ = [
     "labelled",
     "portraits",
     "schema_of",
+    "stream_of",
     "unit_features",
     "units_named",
     "window_start",

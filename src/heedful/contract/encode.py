@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from heedful.contract.conversation import Conversation
 from heedful.contract.description import portraits, schema_of, subject_numbers
 from heedful.contract.domain import Reader
 from heedful.contract.streams import EventColumns, Floats, Ints, Rule, SlotColumns, Streams
@@ -38,12 +39,16 @@ def encode(
 
     Events stand in the order of the log. Feedback that directly follows its unit in the subject's
     stream is fused into the unit's event; any other is an event of its own, so late feedback never
-    changes what an earlier decision saw.
+    changes what an earlier decision saw. A :class:`~heedful.contract.Conversation` has a stream for
+    each episode, any other reader one for each subject.
     """
     schema = schema_of(reader, vocabulary)
     units = vocabulary.indexes(snapshot.names.units)[snapshot.decisions.units].astype(np.int64)
-    rows = _sorted(_fused(_sorted(_rows(reader, snapshot, vocabulary, units)), snapshot))
-    offsets, subjects = _by_subject(rows.subject)
+    rows = _rows(reader, snapshot, vocabulary, units)
+    by_episode = isinstance(reader, Conversation)
+    rows = _sorted(_fused(_sorted(rows, by_episode=by_episode), snapshot), by_episode=by_episode)
+    offsets = _offsets(rows.episode if by_episode else rows.subject)
+    subjects = rows.subject[offsets[:-1]]
     slots = _slots(rows, offsets, snapshot, units, rewards, gamma)
     slots = _answered(slots, reader, snapshot, matured)
     n_streams = len(subjects)
@@ -126,7 +131,7 @@ class _Rows:
 def _rows(reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary, units: Ints) -> _Rows:
     parts = [
         _unit_rows(snapshot, units, reader.features),
-        _feedback_rows(reader, snapshot, units),
+        *_feedback_rows(reader, snapshot, vocabulary, units),
         *_context_rows(reader, snapshot, vocabulary),
     ]
     if vocabulary.of_subjects is not None:
@@ -191,7 +196,9 @@ def _unit_rows(snapshot: Snapshot, units: Ints, features: int) -> _Rows:
     )
 
 
-def _feedback_rows(reader: Reader, snapshot: Snapshot, units: Ints) -> _Rows:
+def _feedback_rows(
+    reader: Reader, snapshot: Snapshot, vocabulary: Vocabulary, units: Ints
+) -> list[_Rows]:
     """Feedback as events. A retraction speaks of the channel of what it takes back."""
     feedback, decisions = snapshot.feedback, snapshot.decisions
     channel_of = np.zeros(len(KINDS), dtype=np.int64)
@@ -204,7 +211,7 @@ def _feedback_rows(reader: Reader, snapshot: Snapshot, units: Ints) -> _Rows:
     decision, position = feedback.decision[kept], feedback.unit[original][kept].astype(np.int64)
     flat = decisions.offsets[decision] + np.maximum(position, 0)
     value = scaled(reader, feedback.value[kept], channel[kept])
-    return _make(
+    rows = _make(
         len(kept),
         reader.features,
         subject=decisions.subject[decision].astype(np.int64),
@@ -218,6 +225,18 @@ def _feedback_rows(reader: Reader, snapshot: Snapshot, units: Ints) -> _Rows:
         position=position,
         episode=decisions.episode[decision].astype(np.int64),
     )
+    if not isinstance(reader, Conversation):
+        return [rows]
+    spoken = (feedback.kind[kept] == KINDS.index(Kind.COMMENT)) & ~takes_back[kept]
+    words = [reader.words(feedback.texts[int(row)], vocabulary) for row in kept[spoken]]
+    return [rows.take(~spoken), _spoken_rows(rows.take(spoken), words)]
+
+
+def _spoken_rows(comments: _Rows, words: list[Ints]) -> _Rows:
+    """Comments word by word: each is an event of its own, and none is fused into a unit's."""
+    rows = comments.take(np.repeat(np.arange(len(words)), [len(said) for said in words]))
+    unit = np.concatenate([np.empty(0, np.int64), *words])
+    return replace(rows, unit=unit, decision=np.full(len(unit), -1))
 
 
 def scaled(reader: Reader, values: Floats, channels: Ints) -> Floats:
@@ -290,9 +309,10 @@ def _observe(
     return at.astype(np.int64), unit.astype(np.int64), numbers.astype(np.float32)
 
 
-def _sorted(rows: _Rows) -> _Rows:
-    """Return the rows by subject, then in the order of the log."""
-    return rows.take(np.lexsort((rows.minor, rows.seq, rows.subject)))
+def _sorted(rows: _Rows, *, by_episode: bool) -> _Rows:
+    """Return the rows by stream, then in the order of the log."""
+    stream = rows.episode if by_episode else rows.subject
+    return rows.take(np.lexsort((rows.minor, rows.seq, stream)))
 
 
 def _fused(rows: _Rows, snapshot: Snapshot) -> _Rows:
@@ -318,10 +338,10 @@ def _fused(rows: _Rows, snapshot: Snapshot) -> _Rows:
     return rows.take(~fused)
 
 
-def _by_subject(subject: Ints) -> tuple[Ints, Ints]:
-    """Return where each stream begins, and whose it is."""
-    subjects, counts = np.unique(subject, return_counts=True)
-    return np.concatenate([[0], np.cumsum(counts)]), subjects
+def _offsets(stream: Ints) -> Ints:
+    """Return where each stream begins, and where the last one ends."""
+    starts = np.flatnonzero(np.diff(stream, prepend=-1))
+    return np.append(starts, len(stream)).astype(np.int64)
 
 
 def _slots(

@@ -1,4 +1,4 @@
-"""One subject's stream, one record at a time: what a server keeps.
+"""One stream, one record at a time: what a server keeps.
 
 The same rule for a whole snapshot is :mod:`heedful.contract.encode`.
 """
@@ -11,20 +11,21 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from heedful.contract.conversation import Conversation
 from heedful.contract.description import subject_numbers
 from heedful.contract.domain import Reader
 from heedful.contract.streams import window_start
 from heedful.policy import EventKind, Events, Vocabulary
-from heedful.record import ALL_UNITS, Context, Decision, Description, End, Feedback, Span
+from heedful.record import ALL_UNITS, Context, Decision, Description, End, Feedback, Kind, Span
 
 _Event = tuple[int, int, int, float, np.ndarray | None, float]
 
 
 class Stream:
-    """The events of one subject, appended in the order of the log.
+    """The events of one subject, or of one conversation, appended in the order of the log.
 
     Attributes:
-        seen: indexes of all units of the subject's decisions so far.
+        seen: indexes of all units of its decisions so far.
     """
 
     def __init__(self, reader: Reader, vocabulary: Vocabulary) -> None:
@@ -96,6 +97,10 @@ class Stream:
         number, channel = self._channels[said.kind.value]
         if feedback.retracts is not None:
             self._add(EventKind.RETRACTION, self._meant(said), number, at=feedback.given_at)
+            return
+        if said.kind is Kind.COMMENT and isinstance(self._reader, Conversation):
+            for word in self._reader.words(str(said.value), self._vocabulary).tolist():
+                self._add(EventKind.FEEDBACK, word, number, at=feedback.given_at)
             return
         value = _number(feedback.value)
         scaled = 0.0 if math.isnan(value) else channel.scale(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from heedful.config import Serve
-from heedful.contract import Domain, Rule, Rulebook, as_rule, decide
+from heedful.contract import Domain, Rule, Rulebook, Session, as_rule, decide
 from heedful.policy import NothingToChooseError
 from heedful.record import ChoiceSet, Decision, RecordError, mint_id
 from heedful.serve.inbox import Asked
@@ -31,6 +31,11 @@ class _Drawing:
     rule: Rule
     choices: ChoiceSet
     length: int
+
+    @property
+    def session(self) -> Session:
+        """What it is drawn from."""
+        return self.visitor.session_in(self.episode)
 
     @property
     def together(self) -> tuple[str, int, int]:
@@ -95,7 +100,7 @@ class Draw:
             return None
         served = visitor.served
         rule = self._rule(choices.within(self._domain.length), served)
-        size, seen = len(served.vocabulary), visitor.session.stream.seen
+        size, seen = len(served.vocabulary), visitor.session_in(episode).stream.seen
         length = self._length(request.length, rule, rule.n_possible(size, seen))
         if isinstance(length, ServiceError):
             item.result = length
@@ -139,7 +144,7 @@ class Draw:
         try:
             prepared = decide(
                 served.policy,
-                [drawing.visitor.session for drawing in group],
+                [drawing.session for drawing in group],
                 [drawing.item.request.context for drawing in group],
                 [drawing.rule for drawing in group],
                 self._rng,
@@ -161,7 +166,7 @@ class Draw:
             decision = _record(drawing, units[row][:length], logps[row][:length], now)
             drawing.item.record, drawing.item.choices = decision, drawing.choices
             if not drawing.item.held:  # what nobody was shown is nobody's history
-                prepared.commit(row, drawing.visitor.session, decision)
+                prepared.commit(row, drawing.session, decision)
                 drawing.visitor.note(decision)
 
     def _refusal(self, item: Asked, served: Served, error: Exception) -> ServiceError:

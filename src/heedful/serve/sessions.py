@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from heedful.contract import Domain, Session, Stream
+from heedful.contract import Domain, Session, Stream, stream_of
 from heedful.record import (
     Context,
     Decision,
@@ -37,8 +37,11 @@ class Visitor:
     """A subject in memory.
 
     Attributes:
-        session: the stream, and the state of the policy that reads it.
-        served: the policy the state belongs to.
+        subject: whose it is.
+        domain: says whether each episode has a stream of its own.
+        served: the policy that the states belong to.
+        sessions: each stream, and the state of the policy that reads it.
+        stream: the name of the stream that each decision is in.
         episode: the last episode, "" before the first.
         last_at: when something last happened, seconds since the epoch.
         steps: the next step of each episode.
@@ -47,18 +50,37 @@ class Visitor:
             read back from the log it knows by sequence number.
     """
 
-    session: Session
+    subject: str
+    domain: Domain
     served: Served
+    sessions: dict[str, Session] = field(default_factory=dict)
+    stream: dict[str, str] = field(default_factory=dict)
     episode: str = ""
     last_at: float = 0.0
     steps: dict[str, int] = field(default_factory=dict)
     ended: dict[str, tuple[bool, str]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
+    def session_in(self, episode: str) -> Session:
+        """Return the session that decisions in ``episode`` are made from."""
+        return self._session(stream_of(self.domain, self.subject, episode))
+
+    def _session(self, name: str) -> Session:
+        if name not in self.sessions:
+            self.sessions[name] = Session(Stream(self.domain, self.served.vocabulary))
+        return self.sessions[name]
+
+    def served_by(self, served: Served) -> None:
+        """Go on with another version over the same units, which reads every stream anew."""
+        self.served = served
+        for session in self.sessions.values():
+            session.state = None
+
     def note(self, record: Record | Description) -> None:
-        """Keep count of episodes and of time as ``record`` joins the stream."""
+        """Keep count of episodes and of time as ``record`` joins its stream."""
         match record:
             case Decision():
+                self.stream[record.id] = stream_of(self.domain, self.subject, record.episode)
                 self.episode = record.episode
                 self.steps[record.episode] = record.step + 1
                 self.last_at = max(self.last_at, record.made_at)
@@ -70,8 +92,19 @@ class Visitor:
 
     def append(self, record: Feedback | End) -> None:
         """Take in a row that is in the log now."""
-        self.session.stream.append(record)
         self.said.add(record.id)
+        self.read(record)
+
+    def read(self, record: Record | Description) -> None:
+        """Let ``record`` join its stream."""
+        match record:
+            case Decision() | End():
+                session = self.session_in(record.episode)
+            case Feedback():
+                session = self._session(self.stream[str(record.about)])
+            case Description():
+                session = self.session_in("")
+        session.stream.append(record)
         self.note(record)
 
     def knows(self, record: Feedback) -> bool:
@@ -133,7 +166,7 @@ class Sessions:
                 continue
             self._visitors.move_to_end(subject)
             if visitor.served.version != served.version:
-                visitor.served, visitor.session.state = served, None
+                visitor.served_by(served)
         if missing:
             self._read({subject: wanted[subject] for subject in missing})
 
@@ -168,8 +201,7 @@ class Sessions:
             rows[subject].append(record)
         self.forget(wanted)
         for subject, served in wanted.items():
-            visitor = Visitor(Session(Stream(self._domain, served.vocabulary)), served)
+            visitor = Visitor(subject, self._domain, served)
             for record in rows[subject]:
-                visitor.session.stream.append(record)
-                visitor.note(record)
+                visitor.read(record)
             self._visitors[subject] = visitor

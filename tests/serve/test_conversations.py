@@ -1,0 +1,79 @@
+"""A domain of conversations behind the server: several at once, and none hears of another."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from heedful.domains.dialogue import Dialogue
+from heedful.record import Kind
+from heedful.serve import DecisionAnswer, DecisionRequest, EndRequest, FeedbackRequest
+from tests.serve.world import Workspace, load_exactly, replay_error
+
+WORDS = ["a", "tree", "is", "what", "people", "say", "about", "other", "trees"]
+
+
+@pytest.fixture(scope="module")
+def domain(tmp_path_factory: pytest.TempPathFactory) -> Dialogue:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "text.txt").write_text(" ".join(WORDS) * 20)
+    return Dialogue({"text": ["text.txt"], "vocabulary": 300, "prompt": 12, "reply": 5}, folder)
+
+
+class Talk:
+    """People in two conversations each, who answer, comment and come back, from a seed."""
+
+    def __init__(self, workspace: Workspace, domain: Dialogue, seed: int) -> None:
+        self.workspace, self.domain = workspace, domain
+        self.random = random.Random(seed)
+        self.turns: dict[tuple[str, str], int] = {}
+        self.open = ["x", "y"]
+        self.answers: list[tuple[str, DecisionAnswer]] = []
+
+    def go_on(self, service, n: int) -> None:
+        for _ in range(n):
+            self.workspace.clock.now += self.random.random()
+            happens = self.random.random()
+            if self.answers and happens < 0.4:
+                self.answer(service)
+            elif self.turns and happens < 0.5:
+                self.end(service)
+            else:
+                self.say(service)
+
+    def say(self, service) -> None:
+        user, session = self.random.choice(("ada", "bob")), self.random.choice(self.open)
+        turn = self.turns.get((user, session), 0)
+        self.turns[user, session] = turn + 1
+        said = " ".join(self.random.choices(WORDS, k=3))
+        context = self.domain.heard([{"role": "user", "content": said}], turn=turn)
+        [answer] = service.decide([DecisionRequest(user=user, session=session, context=context)])
+        assert isinstance(answer, DecisionAnswer)
+        self.answers.append((user, answer))
+
+    def end(self, service) -> None:
+        over = self.open.pop(0)
+        self.open.append(f"{over}+")
+        users = [user for user, session in self.turns if session == over]
+        service.end([EndRequest(user=user, session=over) for user in users])
+
+    def answer(self, service) -> None:
+        _, answer = self.random.choice(self.answers)
+        kind, value = self.random.choice(
+            [(Kind.CLICK, True), (Kind.CLICK, False), (Kind.RATING, 4.0), (Kind.COMMENT, "a tree")]
+        )
+        service.feedback([FeedbackRequest(decision=answer.id, kind=kind, value=value)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_replies_replay_from_the_log_as_they_were_served(
+    tmp_path: Path, domain: Dialogue, seed: int
+) -> None:
+    workspace = Workspace(tmp_path, domain=domain)
+    talk = Talk(workspace, domain, seed)
+    for _ in range(2):  # the second service reads the first one's conversations from the log
+        with workspace.serve(load=load_exactly, seed=seed) as service:
+            talk.go_on(service, 25)
+    assert replay_error(workspace, load=load_exactly) < 1e-9
+    assert len(set(workspace.log.snapshot().names.episodes)) == len(talk.turns) > 2
+    workspace.close()
