@@ -52,9 +52,8 @@ def test_what_is_expected_of_the_candidate_is_its_mean_over_all_units(shop: Shop
     streams = bench.encode(snapshot, bench.domain.vocabulary(snapshot))
     slots, size = streams.slots, streams.schema.size
     wanted = ~np.isnan(slots.behaviour_logp)
-    lengths = np.diff(snapshot.decisions.offsets)
     subjects = snapshot.decisions.subject
-    reader = UnitReader(streams, wanted, subjects, lengths)
+    reader = UnitReader(streams, wanted, snapshot)
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(len(wanted), size))
     order = rng.permutation(len(wanted))
@@ -72,13 +71,13 @@ def test_what_is_expected_of_the_candidate_is_its_mean_over_all_units(shop: Shop
     assert units.q_policy == pytest.approx(expected, abs=1e-9)
 
 
-def test_long_slates_have_none(shop: Shop) -> None:
+def test_long_slates_have_none(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = shop.workspace.bench()
     snapshot = bench.log.snapshot()
     streams = bench.encode(snapshot, bench.domain.vocabulary(snapshot))
-    lengths = np.full(snapshot.decisions.n, SHORT_SLATE + 1)
+    monkeypatch.setattr("heedful.loop.units.SHORT_SLATE", 1)
     everything = np.ones(len(streams.slots.unit), dtype=bool)
-    reader = UnitReader(streams, everything, snapshot.decisions.subject, lengths)
+    reader = UnitReader(streams, everything, snapshot)
     assert not reader.wants_logits
     assert reader.units() is None
 

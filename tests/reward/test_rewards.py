@@ -1,20 +1,23 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from heedful.config import Config
 from heedful.config import Reward as Section
-from heedful.record import Kind
+from heedful.record import ALL_UNITS, ChoiceSet, Kind
 from heedful.reward import (
     Clicks,
     CommentReader,
+    Ratings,
     ReadRatings,
     SubjectScales,
     earn,
     from_config,
 )
+from heedful.reward.measures import per_decision
 from heedful.store import Snapshot
 from tests.reward.logs import decision, said, snapshot
 from tests.reward.test_comments import shop_pairs
@@ -43,6 +46,18 @@ def test_what_waits_earns_what_is_expected_and_what_was_said_stays(log: Snapshot
     np.testing.assert_array_equal(earned.units, [1, 0, 0, 0, 0.5, 1])
     assert earned.decisions[2] == 0.75
     assert earned.matured.tolist() == [True, True, False]
+
+
+def test_a_reply_is_worth_what_was_said_of_it_however_long_it_is() -> None:
+    """A slate is worth the mean of its items; what closes itself with an end unit is one whole."""
+    replies = ChoiceSet(repeat=True, end="<end>")
+    made = [decision(1, "ada", ["a", "<end>"]), decision(2, "bea", ["a", "b", "c", "<end>"])]
+    made = [replace(one, choices=replies.digest()) for one in made]
+    slate = decision(3, "cem", ["a", "b"])
+    told = [said(about, Kind.RATING, 5.0, by="x", unit=ALL_UNITS) for about in (1, 2, 3)]
+    log = Snapshot.of([*made, slate, *told], choice_sets=[replies])
+    assert earn(log, Ratings(), maturity=0.0, now=10.0).decisions.tolist() == [1.0, 1.0, 0.5]
+    assert per_decision(log, np.ones(8)).tolist() == [2.0, 4.0, 1.0]
 
 
 def test_where_silence_says_nothing_what_is_expected_stays(log: Snapshot) -> None:

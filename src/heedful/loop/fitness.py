@@ -107,6 +107,9 @@ def context_features(
         rows: first decisions of subjects, in the order of maturity.
         known: decisions that the candidate was trained on, and that were made here.
     """
+    opens = snapshot.decisions.step == 0
+    if opens[rows].all() and opens[known].any():  # what is known later in an episode is another
+        known = known[opens[known]]
     spread = np.linspace(0, len(known) - 1, min(REFERENCE, len(known))).astype(np.int64)
     before, now = _contexts(snapshot, known[spread]), _contexts(snapshot, rows)
     counts = Counter(key for context in (*before, *now) for key in context)

@@ -161,7 +161,7 @@ def replay_log(
             f"{after}, where the candidate's training data end: serve it for a while, then judge"
         )
     total = np.zeros(len(lengths))
-    reader = UnitReader(streams, wanted, decisions.subject, lengths)
+    reader = UnitReader(streams, wanted, snapshot)
     need = LOGPS | {"logits"} if reader.wants_logits else LOGPS
     if reader.wants_logits:
         batch = max(1, min(batch, _LOGITS // (window * streams.schema.size)))

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from heedful.contract import Streams
 from heedful.evaluate.cross_fitting import CrossFitted, TooFewSubjectsError, cross_fit
+from heedful.reward import parts_of
+from heedful.store.snapshot import Snapshot
 
 SHORT_SLATE = 10
 """Units of a decision beyond which the product of their weights says nothing worth showing."""
@@ -19,7 +21,7 @@ SHORT_SLATE = 10
 class LoggedUnits:
     """The units of n decisions, K places each; what is not there has numbers that add nothing.
 
-    A unit counts with its part of the decision's reward, which is the mean over its units.
+    A unit counts with its part of the decision's reward.
 
     Attributes:
         candidate, behaviour: float64 [n, K], log-probability of the unit given those before it.
@@ -40,34 +42,31 @@ class LoggedUnits:
 class UnitReader:
     """Reads the candidate's probabilities at logged units as they are replayed, block by block."""
 
-    def __init__(
-        self, streams: Streams, wanted: np.ndarray, subjects: np.ndarray, lengths: np.ndarray
-    ) -> None:
+    def __init__(self, streams: Streams, wanted: np.ndarray, snapshot: Snapshot) -> None:
         """Fit the reward model, each fold of subjects left out once.
 
         Args:
             streams: what is replayed.
             wanted: bool [U], the slots that count.
-            subjects: [N], who every decision of the snapshot was made for.
-            lengths: [N], units in each of them.
+            snapshot: what they were encoded from.
         """
         slots = streams.slots
         self._at = np.flatnonzero(wanted)
         self._of = np.full(len(wanted), -1)
         self._of[self._at] = np.arange(len(self._at))
-        self._streams, self._lengths = streams, lengths
+        self._streams, self._parts = streams, parts_of(snapshot)
         self._logp = np.zeros(len(self._at))
         self._expected = np.zeros(len(self._at))
         self._model: CrossFitted | None = None
         decision = slots.decision[self._at]
-        if lengths[decision].max(initial=0) > SHORT_SLATE:
+        if np.diff(snapshot.decisions.offsets)[decision].max(initial=0) > SHORT_SLATE:
             return
         place = np.eye(SHORT_SLATE)[slots.position[self._at]]
         try:
             self._model = cross_fit(
                 slots.unit[self._at],
                 slots.reward[self._at],
-                subjects[decision],
+                snapshot.decisions.subject[decision],
                 streams.schema.size,
                 context=place,
             )
@@ -99,7 +98,7 @@ class UnitReader:
         decision, place = slots.decision[self._at], slots.position[self._at]
         _, row = np.unique(decision, return_inverse=True)
         shape = (int(row.max()) + 1, int(place.max()) + 1)
-        share = 1.0 / self._lengths[decision]
+        share = 1.0 / self._parts[decision]
 
         def table(values: np.ndarray) -> np.ndarray:
             filled = np.zeros(shape)

@@ -20,6 +20,7 @@ from heedful.reward.rewards import (
     RewardError,
     earn,
     from_config,
+    parts_of,
     said,
 )
 from heedful.reward.subjects import SubjectScales
@@ -53,6 +54,7 @@ __all__ = [
     "isotonic",
     "measured",
     "measured_units",
+    "parts_of",
     "pessimistic",
     "resamples",
     "said",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heedful.record import Described, Kind
-from heedful.reward.rewards import Earned, Floats, RewardError, imported, said
+from heedful.reward.rewards import Earned, Floats, RewardError, imported, parts_of, said
 from heedful.store.snapshot import Snapshot
 
 HEAD = 0.2
@@ -167,10 +167,10 @@ def of_units(name: str) -> Measure:
 
 
 def per_decision(snapshot: Snapshot, values: Floats) -> Floats:
-    """Return the mean of ``values`` [M] over the units of each decision, [N]."""
+    """Return the mean of ``values`` [M] over the parts of each decision, [N]."""
     decisions = snapshot.decisions
     totals = np.bincount(decisions.of_unit, weights=values, minlength=decisions.n)
-    return np.asarray(totals / np.maximum(np.diff(decisions.offsets), 1))
+    return np.asarray(totals / parts_of(snapshot))
 
 
 MEASURES: Mapping[str, Measure] = {

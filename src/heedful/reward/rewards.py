@@ -111,7 +111,9 @@ class Earned:
 
     Attributes:
         units: float64 [M], NaN while a decision waits.
-        decisions: float64 [N], the mean over the decision's units; NaN while it waits.
+        decisions: float64 [N], the mean over the decision's units; NaN while it waits. Of a
+            decision that closes itself with an end unit, a reply, it is the sum: what people say
+            of it they say of the whole, and being short is no merit.
         matured: bool [N], silence about the decision now counts as an answer.
     """
 
@@ -164,9 +166,16 @@ def earn(
     else:
         guessed = silent & (waits if silence is not None else ~np.isnan(expected) | waits)
         numbers = np.where(guessed, expected, numbers)
-    lengths = np.diff(decisions.offsets)
     totals = np.bincount(decisions.of_unit, weights=numbers, minlength=n)
-    return Earned(numbers, totals / np.maximum(lengths, 1), matured)
+    return Earned(numbers, totals / parts_of(snapshot), matured)
+
+
+def parts_of(snapshot: Snapshot) -> npt.NDArray[np.int64]:
+    """Return of how many parts each decision consists: its units, or one that closes itself."""
+    decisions = snapshot.decisions
+    closes = np.array([choices.end is not None for choices in snapshot.names.choice_sets], bool)
+    lengths = np.maximum(np.diff(decisions.offsets), 1).astype(np.int64)
+    return np.where(closes[decisions.choices], 1, lengths)
 
 
 def from_config(section: RewardSection, ratings: Reward | None = None) -> Reward:
