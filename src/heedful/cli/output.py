@@ -128,6 +128,8 @@ def print_evaluation(found: Evaluation) -> None:
         )
     gate = "there is no evidence yet." if found.verdict is None else found.verdict.words()
     print_words(f"Gate ({found.source}): {gate}")
+    if found.wins is not None:
+        print_words("", found.wins.words())
     if found.forgetting is not None:
         print_words("", found.forgetting.words())
 

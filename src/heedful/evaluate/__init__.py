@@ -49,6 +49,7 @@ from heedful.evaluate.intervals import Interval, bootstrap
 from heedful.evaluate.ranking import coverage, hit_rate, mrr, ndcg, ranks
 from heedful.evaluate.verdict import Verdict, judge
 from heedful.evaluate.weights import effective_sample_size, importance_weights, mean_weight
+from heedful.evaluate.win_rate import length_controlled, win_rate
 
 __all__ = [
     "ASSIGNMENT_FRACTIONS",
@@ -91,6 +92,7 @@ __all__ = [
     "join_rate",
     "judge",
     "kept_within",
+    "length_controlled",
     "log_evidence",
     "log_evidence_by",
     "log_loss",
@@ -108,4 +110,5 @@ __all__ = [
     "sub_gaussian_dr",
     "sub_gaussian_ips",
     "switch_dr",
+    "win_rate",
 ]

@@ -35,6 +35,7 @@ from heedful.loop.forgetting import Forgetting, forgetting
 from heedful.loop.form import PRIOR_DEPTHS, without_floor
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
 from heedful.loop.lessons import chosen_by_people, sequences_of, split_of, split_on
+from heedful.loop.wins import Wins, wins
 from heedful.policy import Policy, Popularity, TransitionPrior, load
 from heedful.store.registry import Version
 
@@ -262,6 +263,7 @@ class Evaluation:
             size; ``None`` where there are none.
         foretold: what its feedback head expected, beside what people answered since.
         forgetting: how it does on past cohorts beside its parent; ``None`` without a parent.
+        wins: how often it serves somebody better, where it is on trial.
     """
 
     policy: str
@@ -274,6 +276,7 @@ class Evaluation:
     weights: Weights | None = None
     foretold: tuple[Foretold, ...] = ()
     forgetting: Forgetting | None = None
+    wins: Wins | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
@@ -294,6 +297,7 @@ class Evaluation:
             "weights": None if self.weights is None else asdict(self.weights),
             "foretold": [one.to_dict() for one in self.foretold],
             "forgetting": past,
+            "wins": None if self.wins is None else self.wins.to_dict(),
         }
 
 
@@ -328,6 +332,7 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         weights,
         foretold(bench, version),
         forgetting(bench, version),
+        _wins(bench, version),
     )
 
 
@@ -356,6 +361,12 @@ def replayed(bench: Bench, version: Version) -> Logged:
         made_by=live.name,
         window=bench.config.policy.window,
     )
+
+
+def _wins(bench: Bench, version: Version) -> Wins | None:
+    trial = bench.registry.trial()
+    on_trial = trial is not None and trial.candidate == version.name
+    return wins(bench, trial) if on_trial and trial is not None else None
 
 
 def _verdict(bench: Bench, version: Version, logged: Logged | None) -> tuple[Verdict | None, str]:
