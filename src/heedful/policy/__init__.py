@@ -16,6 +16,7 @@ from heedful.policy.ensemble import Ensemble
 from heedful.policy.features import Facts, FeatureEncoder, Gaps
 from heedful.policy.folder import Loaded, PolicyFolderError, build, clone, load, maker, save
 from heedful.policy.growth import grow
+from heedful.policy.huggingface import HuggingFace
 from heedful.policy.prior import TransitionPrior
 from heedful.policy.protocol import Policy, State
 from heedful.policy.quotas import Bounds, Quota, Quotas, Tally
@@ -49,6 +50,7 @@ __all__ = [
     "Floor",
     "Gaps",
     "Greedy",
+    "HuggingFace",
     "Loaded",
     "LogitWrapper",
     "Mask",

@@ -1,0 +1,160 @@
+"""Reading a causal language model: all at once, or token by token with a cache."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heedful.policy.batch import Batch, Events
+from heedful.policy.huggingface_cache import CacheState, as_cache, as_layers, settled
+from heedful.policy.huggingface_folder import needs_alignment
+from heedful.policy.huggingface_tokens import TokenReader
+
+
+class Causal:
+    """Reads events with a causal model; positions are always given, so that rows may be ragged."""
+
+    def __init__(self, model: Any, reader: TokenReader, size: int) -> None:
+        """Read with ``model``; V is ``size``."""
+        self.model, self.reader, self.size = model, reader, size
+        self.limit: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.aligned = needs_alignment(model)
+        self.placed = "position_ids" in inspect.signature(model.forward).parameters
+        # transformers warns of what it takes for padding: what pads here is never looked at.
+        self.filler = 0 if model.config.pad_token_id != 0 else 1
+
+    def start(self, n: int) -> CacheState:
+        """Return ``n`` streams that have seen their START."""
+        head = self.model.get_output_embeddings().weight
+        none = torch.zeros(1, dtype=torch.int64, device=head.device)
+        logits = torch.zeros(1, self.size, dtype=at_least_float(head.dtype), device=head.device)
+        one = self.extend(CacheState((), none, logits, none), Events.starts(1).to(head.device))
+        return one.select(torch.zeros(n, dtype=torch.int64, device=head.device))
+
+    @torch.no_grad()
+    def extend(self, state: CacheState, events: Events) -> CacheState:
+        """Return the state after ``events``, ragged rows of them."""
+        tokens = self.reader.read(events, state.text)
+        if not bool(tokens.lengths.any()):
+            return replace(state, text=tokens.text)
+        total = state.lengths + tokens.lengths
+        within(self.limit, int(total.max()))
+        if self.aligned and bool((state.lengths != state.columns).any()):
+            return self._extend_each_length(state, events)
+        offset = torch.arange(tokens.ids.shape[1], device=total.device)
+        real = offset < tokens.lengths[:, None]
+        positions = torch.where(real, state.lengths[:, None] + offset, 0)
+        columns = torch.arange(state.columns, device=total.device)
+        # A row that has no token at all looks at its padding: attending to nothing gives NaN.
+        looked_at = real | ((total == 0)[:, None] & (offset == 0))
+        last = (tokens.lengths - 1).clamp(min=0)
+        _, logits, cache = at_places(
+            self.model,
+            torch.arange(len(state), device=total.device),
+            last,
+            self.size,
+            input_ids=tokens.ids.masked_fill(~real, self.filler),
+            **({"position_ids": positions} if self.placed else {}),
+            attention_mask=torch.cat([columns < state.lengths[:, None], looked_at], dim=1),
+            cache=as_cache(state.layers),
+            use_cache=True,
+        )
+        return CacheState(
+            settled(as_layers(cache), state.columns, real, positions),
+            total,
+            torch.where((tokens.lengths > 0)[:, None], logits, state.logits),
+            tokens.text,
+        )
+
+    def read(self, batch: Batch, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is known at the S slots, [S, D], and logits at those ``wanted``, [N, V].
+
+        Args:
+            batch: streams.
+            wanted: bool [S].
+        """
+        tokens = self.reader.read(batch.events)
+        row, _ = torch.nonzero(batch.slots, as_tuple=True)
+        column = tokens.after[row, batch.positions[batch.slots]] - 1
+        within(self.limit, int(tokens.lengths.max()) if len(batch) else 0)
+        length = max(1, tokens.ids.shape[1])
+        ids = torch.full((len(batch), length), self.filler, device=row.device)
+        offset = torch.arange(length, device=row.device)[None]
+        real = offset < tokens.lengths[:, None]
+        ids[real] = tokens.ids[real[:, : tokens.ids.shape[1]]]
+        # Padding stands on the right, where no real token of a causal model can see it.
+        known, logits, _ = at_places(
+            self.model,
+            row,
+            column,
+            self.size,
+            wanted,
+            input_ids=ids,
+            **({"position_ids": offset} if self.placed else {}),
+        )
+        return known, logits
+
+    def _extend_each_length(self, state: CacheState, events: Events) -> CacheState:
+        """Do as ``extend``, with rows of one length at a time."""
+        lots = [torch.nonzero(state.lengths == n)[:, 0] for n in set(state.lengths.tolist())]
+        head, *tail = [self.extend(state.select(rows), events.select(rows)) for rows in lots]
+        return head.stack(tail).select(torch.argsort(torch.cat(lots)))
+
+
+def at_places(
+    model: Any,
+    row: Tensor,
+    column: Tensor,
+    size: int,
+    wanted: Tensor | None = None,
+    **inputs: Any,
+) -> tuple[Tensor, Tensor, Any]:
+    """Run ``model`` with its language head at the S places (row, column) only.
+
+    What the model does to logits behind its head (scaling, capping) is done as ever, since the
+    places are taken out in front of the head, inside of the model's own pass.
+
+    Args:
+        model: a model of transformers with a language head.
+        row: int64 [S].
+        column: int64 [S], -1 where nothing was read: all is 0 there, so every unit as likely.
+        size: V; logits behind it are cut off.
+        wanted: bool [S], the N places whose logits are wanted; all by default.
+        **inputs: of the model.
+
+    Returns:
+        What the head reads at the places [S, D], logits [N, V] in at least float32, and the cache.
+    """
+    read = column >= 0
+    at_head: list[Tensor] = []
+
+    def take(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        known = inputs[0][row, column.clamp(min=0)] * read[:, None]
+        at_head.append(known)
+        return ((known if wanted is None else known[wanted])[None], *inputs[1:])
+
+    inputs.setdefault("use_cache", False)
+    with model.get_output_embeddings().register_forward_pre_hook(take):
+        output = model(**inputs)
+    logits = output.logits[0, :, :size]
+    logits = logits.to(at_least_float(logits.dtype))
+    some = read if wanted is None else read[wanted]
+    return at_head[0], logits * some[:, None], output.cache
+
+
+def at_least_float(dtype: torch.dtype) -> torch.dtype:
+    """Return float32, or ``dtype`` where that is finer: log-softmax in half precision is wrong."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def within(limit: int | None, tokens: int) -> None:
+    """Refuse a stream of more ``tokens`` than the model has positions."""
+    if limit is not None and tokens > limit:
+        raise ValueError(
+            f"a stream of {tokens} tokens is longer than the {limit} positions of the model: keep "
+            "fewer of its last tokens, or take a model with more positions"
+        )
