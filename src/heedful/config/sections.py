@@ -258,6 +258,66 @@ class Reinforce(Section):
     )
 
 
+class Interact(Section):
+    """Learning from what the policy does itself: in an environment, or judged by a reward."""
+
+    rounds: int = key(100, "how often it plays, and then learns from it", ge=1, le=10_000_000)
+    environments: int = key(64, "environments that are played side by side", ge=1, le=100_000)
+    decisions: int = key(1, "decisions in each of them in a round", ge=1, le=1_000_000)
+    group: int = key(
+        4, "decisions for one and the same asking, compared by rloo and grpo", ge=1, le=10_000
+    )
+    epochs: int = key(2, "passes over the decisions of a round", ge=1, le=10_000)
+    batch: int = key(64, "streams per step", unit="streams", ge=1, le=1_000_000)
+    learning_rate: float = key(3e-4, "AdamW's highest step size", gt=0, le=1)
+    decay: Literal["linear", "constant"] = key("linear", "how the step size goes on from there")
+    clip: float = key(1.0, "longest gradient, in its 2-norm", gt=0, le=1e6)
+    clip_low: float = key(0.2, "how far a unit's probability may fall in a round", gt=0, lt=1)
+    clip_high: float = key(0.2, "how far it may rise: its share", gt=0, le=1e6)
+    dual_clip: float = key(
+        3.0, "grpo, rloo: what did not pay pulls at most so many times its advantage", gt=1, le=1e6
+    )
+    value_clip: float = key(
+        0.0, "ppo: how far the value may move in a round, in units of reward; 0: any", ge=0, le=1e9
+    )
+    kl: float = key(0.05, "weight of the divergence from the policy it starts from", ge=0, le=1e3)
+    kl_in: Literal["reward", "loss"] = key(
+        "reward", "where it enters: k1 charged to the reward, or k2 in the loss"
+    )
+    entropy: float = key(0.0, "ppo, reinforce: weight of the entropy bonus", ge=0, le=1e3)
+    value_weight: float = key(0.5, "ppo, reinforce: weight of the value's loss", ge=0, le=1e3)
+    lam: float = key(0.95, "ppo, reinforce: lambda of the advantages", ge=0, le=1)
+    gamma: float = key(1.0, "discount between decisions", ge=0, le=1)
+    whiten: bool = key(True, "ppo, reinforce: advantages get mean 0 and variance 1 in a round")
+    normalise: int = key(
+        0, "rounds of the first policy on which rewards get mean 0, variance 1", ge=0, le=10_000
+    )
+    deviation: bool = key(False, "grpo: divide by the standard deviation of the group")
+    per: Literal["decisions", "units", "constant"] = key(
+        "decisions", "grpo: what counts alike; constant: units, over the longest decision"
+    )
+    kl_limit: float = key(
+        2.0, "collapsed above this divergence; 0: never", unit="nats a unit", ge=0, le=1e6
+    )
+    entropy_floor: float = key(
+        0.01, "collapsed below this share of the first round's entropy; 0: never", ge=0, lt=1
+    )
+    fall: float = key(
+        2.0,
+        "collapsed when the reward has fallen by so many of its standard deviations; 0: never",
+        ge=0,
+        le=1e6,
+    )
+    cut_off: float = key(
+        0.95, "collapsed when more of the decisions come to no end of their own", gt=0, le=1
+    )
+    patience: int = key(3, "rounds on end that it has to look so", ge=1, le=1_000_000)
+    keep: Literal["best", "last"] = key(
+        "best", "which policy is left: the one that earned most, or the last one"
+    )
+    save: int = key(10, "rounds between two checkpoints", ge=1, le=1_000_000)
+
+
 class Tune(Section):
     """Fine-tuning on few trusted labels: what should have been chosen."""
 
@@ -424,6 +484,7 @@ class Config(Section):
     pretrain: Pretrain = Pretrain()
     reward: Reward = Reward()
     reinforce: Reinforce = Reinforce()
+    interact: Interact = Interact()
     tune: Tune = Tune()
     constraints: Constraints = Constraints()
     gate: Gate = Gate()

@@ -51,6 +51,13 @@ class Collector:
     A rollout holds all that the policy saw: streams begin anew with each :meth:`play`, in the
     middle of an episode if need be. So replaying a rollout gives the probabilities it was drawn
     with, and no state outlives the weights it was computed with.
+
+    A reward where ``info["scored"]``, bool [n], is false is none, and is not recorded. An
+    environment that asks several of its members the same says so in ``info["group"]``, int64 [n],
+    of what is observed next: the number of the asking, -1 for none.
+
+    Attributes:
+        groups: of each decision of the last :meth:`play`, in the order of its snapshot.
     """
 
     def __init__(
@@ -68,7 +75,8 @@ class Collector:
         self._window, self._seed = window, seed
         mode = environment.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._mode = AutoresetMode(mode)
-        self._observation, _ = environment.reset(seed=seed)
+        self.groups: list[int] = []
+        self._observe(*environment.reset(seed=seed))
         self._rng = torch.Generator().manual_seed(seed)
         self._players = [
             _Player(f"{name}-{seed}-{i}", self._session()) for i in range(environment.num_envs)
@@ -85,9 +93,25 @@ class Collector:
         for player in self._players:
             player.session = self._session()
             player.decisions.clear()  # a rollout joins feedback to its own decisions only
+        self.groups.clear()
         for _ in range(decisions):
             self._turn(policy, version, records, sets)
         return Snapshot.of(records, choice_sets=list(sets.values()))
+
+    def restart(self, seed: int) -> None:
+        """Begin anew with ``seed``: what is played next follows from it and the policy alone."""
+        self._observe(*self._environment.reset(seed=seed))
+        self._rng.manual_seed(seed)
+        for player in self._players:
+            if player.step:
+                player.episode, player.step = player.episode + 1, 0
+            player.resetting, player.clock = False, 0.0
+
+    def _observe(self, observation: npt.NDArray[Any], info: Mapping[str, Any]) -> None:
+        self._observation = np.array(observation)
+        group = info.get("group")
+        none = np.full(len(self._observation), -1)
+        self._asking = none if group is None else np.array(group, np.int64)
 
     def _session(self) -> Session:
         return Session(Stream(self._domain, self._vocabulary))
@@ -109,10 +133,12 @@ class Collector:
             for i, decision in zip(acting, made, strict=True):
                 actions[i] = self._domain.action(decision.units, self._vocabulary)
         observation, rewards, terminated, truncated, info = self._environment.step(actions)
-        self._observation = np.array(observation)
+        self._observe(observation, info)
         for i in acting:
             player = self._players[i]
-            self._answer(player, float(rewards[i]), info.get("feedback"), i, records)
+            scored = info.get("scored") is None or bool(info["scored"][i])
+            reward = float(rewards[i]) if scored else None
+            self._answer(player, reward, info.get("feedback"), i, records)
             player.step += 1
             if terminated[i] or truncated[i]:
                 final = self._final(info, i)
@@ -157,6 +183,7 @@ class Collector:
                 choices=choice.digest(),
                 vocabulary=digest,
             )
+            self.groups.append(int(self._asking[acting[row]]))
             prepared.commit(row, player.session, decision)
             player.decisions.append(decision.id)
             made.append(decision)
@@ -165,14 +192,15 @@ class Collector:
     def _answer(
         self,
         player: _Player,
-        reward: float,
+        reward: float | None,
         feedback: npt.NDArray[np.object_] | list[list[Mapping[str, Any]]] | None,
         i: int,
         records: list[Decision | Feedback | End],
     ) -> None:
         """Record the reward, and whatever else the environment hands over, late or not."""
         said: list[Mapping[str, Any]] = list(feedback[i]) if feedback is not None else []
-        if feedback is None or "reward" in {channel.kind for channel in self._domain.channels}:
+        asked = feedback is None or "reward" in {c.kind for c in self._domain.channels}
+        if asked and reward is not None:
             said.append({"kind": "reward", "decision_age": 0, "unit": ALL_UNITS, "value": reward})
         for entry in said:
             if entry["decision_age"] >= len(player.decisions):
@@ -228,5 +256,4 @@ class Collector:
         elif self._mode is AutoresetMode.DISABLED and over:
             mask = np.zeros(len(self._players), dtype=bool)
             mask[over] = True
-            observation, _ = self._environment.reset(options={"reset_mask": mask})
-            self._observation = np.array(observation)
+            self._observe(*self._environment.reset(options={"reset_mask": mask}))

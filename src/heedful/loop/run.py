@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,11 +18,12 @@ from torch import Tensor
 
 from heedful.loop.progress import Reporter, Silent
 
-FACTS, TENSORS, CHECKPOINT, METRICS = (
+FACTS, TENSORS, CHECKPOINT, METRICS, SAMPLES = (
     "facts.json",
     "tensors.safetensors",
     "checkpoint",
     "metrics.jsonl",
+    "samples.jsonl",
 )
 
 
@@ -125,6 +126,15 @@ class Run:
         for name, value in metrics.items():
             self._board.add_scalar(f"{part}/{name}", value, step)
 
+    def show(self, step: int, samples: Sequence[Mapping[str, object]]) -> None:
+        """Append samples of what a policy does, to be read by people, to samples.jsonl."""
+        if samples:
+            with (self.folder / SAMPLES).open("a", encoding="utf-8") as out:
+                out.writelines(
+                    json.dumps({"step": step, **sample}, ensure_ascii=False) + "\n"
+                    for sample in samples
+                )
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Put ``checkpoint`` in the place of the last one, all at once."""
         new, place = self.folder / f".{CHECKPOINT}.new", self.folder / CHECKPOINT
@@ -148,6 +158,7 @@ class Run:
             old.rename(place)  # killed between the two renames of save()
         if not place.exists():
             self._metrics.truncate(0)
+            self._forget_samples(-1)
             return None
         facts = json.loads((place / FACTS).read_text("utf-8"))
         lines = (self.folder / METRICS).read_text("utf-8").splitlines(keepends=True)
@@ -157,7 +168,16 @@ class Run:
         self._metrics.truncate(0)
         self._metrics.writelines(kept)
         self._metrics.flush()
+        self._forget_samples(facts["step"])
         return Checkpoint(load_file(place / TENSORS), facts)
+
+    def _forget_samples(self, step: int) -> None:
+        """Forget what was shown after ``step``."""
+        place = self.folder / SAMPLES
+        if place.exists():
+            lines = place.read_text("utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if _whole(line) and json.loads(line)["step"] <= step]
+            place.write_text("".join(kept), "utf-8")
 
     def finish(self) -> None:
         """Close the run: the checkpoint has served, and the same inputs start a new one."""

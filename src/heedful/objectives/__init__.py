@@ -23,7 +23,7 @@ from heedful.objectives.policy_gradient import (
     reinforce,
 )
 from heedful.objectives.preference import DIRECT_NEEDS, dpo
-from heedful.objectives.prepare import prepare
+from heedful.objectives.prepare import drift, prepare
 from heedful.objectives.prospect import kto, mismatched, mismatched_drift
 from heedful.objectives.regression import weighted_regression
 from heedful.objectives.relative import Compared, compare, grpo, live, relative_advantages
@@ -67,6 +67,7 @@ __all__ = [
     "descend",
     "divergence",
     "dpo",
+    "drift",
     "expected_sarsa_target",
     "feedback_loss",
     "generalised_advantages",

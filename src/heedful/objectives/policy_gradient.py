@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -74,6 +76,7 @@ def ppo(
     *,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
+    value_clip: float = math.inf,
     kl: float = 0.0,
     entropy: float = 0.0,
     value_weight: float = 0.5,
@@ -85,6 +88,10 @@ def ppo(
 
     with r_t = pi / old. Source: Schulman et al., arXiv 1707.06347, equation 7; unequal clips after
     DAPO, arXiv 2503.14476, section 3.1.
+
+    With ``value_clip`` = c the error of the value is the larger of those of V and of V held within
+    c of what it was when the batch was prepared (OpenAI baselines, ppo2): a value that has gone far
+    is not rewarded for going on.
     """
     logps, advantages = _given(outputs.logps), _given(batch.advantages)
     log_ratio = (logps - _given(batch.old_logps)).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
@@ -94,7 +101,13 @@ def ppo(
     scale = batch.weights * batch.mask
     ones = torch.ones_like(ratio)
     value, metrics = _shared(
-        outputs, batch, ones, kl=kl, entropy=entropy, value_weight=value_weight
+        outputs,
+        batch,
+        ones,
+        kl=kl,
+        entropy=entropy,
+        value_weight=value_weight,
+        value_clip=value_clip,
     )
     log_ratio = log_ratio.detach()
     metrics["ratio"] = (ratio.detach() * scale).sum()
@@ -111,21 +124,33 @@ def _shared(
     kl: float,
     entropy: float,
     value_weight: float,
+    value_clip: float = math.inf,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the terms that REINFORCE and PPO have in common."""
     scale = batch.weights * batch.mask
     drift = 0.5 * weights * (_given(outputs.logps) - _given(batch.reference_logps)) ** 2
-    error = 0.5 * (_given(outputs.values) - _given(batch.returns)) ** 2
+    error = _value_error(outputs, batch, value_clip)
     spread = _given(outputs.entropy)
     value = ((kl * drift + value_weight * error - entropy * spread) * scale).sum()
     metrics = {
         "kl": (drift * scale).sum().detach(),
         "value_error": (error * scale).sum().detach(),
         "entropy": (spread * scale).sum().detach(),
-        "reward": (batch.rewards * scale).sum(),
+        "reward": (batch.rewards.nan_to_num(nan=0.0) * scale).sum(),
         "advantage": (_given(batch.advantages) * scale).sum(),
     }
     return value, metrics
+
+
+def _value_error(outputs: Outputs, batch: Batch, clip: float) -> Tensor:
+    """Return half the squared error of the value, [B, T]; the larger one of two where clipped."""
+    values, returns = _given(outputs.values), _given(batch.returns)
+    error = 0.5 * (values - returns) ** 2
+    if math.isinf(clip):
+        return error
+    old = _given(batch.old_values)
+    near = old + (values - old).clamp(-clip, clip)
+    return torch.maximum(error, 0.5 * (near - returns) ** 2)
 
 
 def _given(tensor: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from heedful.objectives.returns import generalised_advantages
+from heedful.objectives.whole import Whole
 from heedful.policy import Batch, Policy
 
 OLD = frozenset({"logps", "values"})
@@ -22,46 +23,85 @@ def prepare(
     reference: Policy | None = None,
     lam: float = 1.0,
     whiten: bool = False,
+    kl: float = 0.0,
 ) -> list[Batch]:
     """Return the batches with old and reference log-probabilities, values, advantages, returns.
+
+    Decisions with a reward that is not known (NaN, which is not 0) get advantage 0 *and weight 0*,
+    and what came before them leans on their value.
 
     Args:
         policy: the policy as it stands, in evaluation mode: its log-probabilities are the old ones.
         batches: all batches of one pass; whitening looks at all of them.
         reference: the policy to stay near; the old one by default.
         lam: lambda of the advantages.
-        whiten: scale advantages to mean 0 and variance 1 over all units. Returns never are.
+        whiten: scale advantages to mean 0 and variance 1 over all units that count. Returns never
+            are.
+        kl: what a nat of :func:`drift` from the reference costs, in units of reward. It enters
+            advantages and returns alone; ``rewards`` stay what they were.
     """
     filled = []
     for batch in batches:
         outputs = policy.forward(batch, OLD)
         assert outputs.logps is not None
         assert outputs.values is not None
-        advantages = generalised_advantages(
-            batch.rewards, outputs.values, batch.discounts, batch.slots, batch.bootstrap, lam=lam
-        )
         near = outputs.logps if reference is None else reference.forward(batch, REFERENCE).logps
         assert near is not None
-        filled.append(
-            batch.filled(
-                old_logps=outputs.logps,
-                old_values=outputs.values,
-                reference_logps=near,
-                advantages=advantages,
-                returns=advantages + outputs.values * batch.mask,
-            )
+        known, weights = _known(batch)
+        batch = batch.filled(
+            old_logps=outputs.logps, reference_logps=near, old_values=outputs.values
         )
+        earned = torch.where(known, batch.rewards, 0.0)
+        advantages = generalised_advantages(
+            earned - kl * drift(batch) if kl else earned,
+            outputs.values,
+            batch.discounts,
+            batch.slots,
+            batch.bootstrap,
+            lam=lam,
+            known=known,
+        )
+        returns = advantages + outputs.values * batch.mask
+        filled.append(batch.filled(advantages=advantages, returns=returns, weights=weights))
     return _whitened(filled) if whiten else filled
 
 
+def drift(batch: Batch) -> Tensor:
+    """Return log old - log reference of each unit, [B, T]: on policy, its mean is KL(old || ref).
+
+    The k1 estimator (Schulman, "Approximating KL divergence", 2020). Charged to the reward it gives
+    the right gradient, that of KL(pi || ref); as a term of a loss its expected gradient is 0.
+
+    Args:
+        batch: prepared.
+
+    Raises:
+        ValueError: the batch is not prepared.
+    """
+    if batch.old_logps is None or batch.reference_logps is None:
+        raise ValueError("drift needs old and reference log-probabilities: prepare the batch first")
+    return (batch.old_logps - batch.reference_logps) * batch.mask
+
+
+def _known(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return which slots have a known reward, by whole decisions, and the weights that remain."""
+    silent = torch.isnan(batch.rewards) & batch.mask
+    if not bool(silent.any()):
+        return batch.slots, batch.weights
+    whole = Whole(batch)
+    known = ~(whole.spread(whole.total(silent.double())) > 0.0)
+    return known, torch.where(known, batch.weights, 0.0)
+
+
 def _whitened(batches: list[Batch]) -> list[Batch]:
-    every = torch.cat([_advantages(batch)[batch.mask] for batch in batches])
+    counted = [batch.mask & (batch.weights > 0.0) for batch in batches]
+    every = torch.cat([_advantages(b)[on] for b, on in zip(batches, counted, strict=True)])
     if len(every) < 2:
         return batches
     mean, scale = every.mean(), every.std() + 1e-8
     return [
-        batch.filled(advantages=(_advantages(batch) - mean) / scale * batch.mask)
-        for batch in batches
+        batch.filled(advantages=(_advantages(batch) - mean) / scale * on)
+        for batch, on in zip(batches, counted, strict=True)
     ]
 
 

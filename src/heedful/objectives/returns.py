@@ -14,6 +14,7 @@ def generalised_advantages(
     bootstrap: Tensor,
     *,
     lam: float,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Return generalised advantage estimates, [B, T].
 
@@ -31,15 +32,17 @@ def generalised_advantages(
         slots: bool [B, T], everything but padding; padding stands at the end of a row.
         bootstrap: bool [B, T], slots with a value and no unit.
         lam: lambda in [0, 1]; 1 gives the plain return minus the value.
+        known: bool [B, T], slots whose reward is known; all by default. One that is not has
+            advantage 0, and the slot before it leans on its value instead.
     """
     advantages = torch.zeros_like(values)
     following_value = torch.zeros_like(values[:, 0])
     following = torch.zeros_like(values[:, 0])
+    counts = slots & ~bootstrap if known is None else slots & ~bootstrap & known
     for t in range(values.shape[1] - 1, -1, -1):
         delta = rewards[:, t] + discounts[:, t] * following_value - values[:, t]
         advantage = delta + discounts[:, t] * lam * following
-        real = slots[:, t] & ~bootstrap[:, t]
-        following = torch.where(real, advantage, 0.0)
+        following = torch.where(counts[:, t], advantage, 0.0)
         following_value = torch.where(slots[:, t], values[:, t], 0.0)
         advantages[:, t] = following
     return advantages

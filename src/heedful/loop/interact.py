@@ -1,0 +1,440 @@
+"""Learning on policy: play, look at what it earned, take some steps, and play again.
+
+One trainer for replies and for games. Where experience comes from is :class:`Rollouts`: anything
+that plays a policy and returns a :class:`~heedful.policy.Batch`. What is learned from it is one of
+:mod:`heedful.objectives`, and the steps are those of :func:`heedful.objectives.descend`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from heedful.config import Interact
+from heedful.loop.run import Checkpoint, Run
+from heedful.loop.watchdog import Watchdog
+from heedful.objectives import (
+    NEEDS,
+    Loss,
+    Means,
+    Optimiser,
+    Schedule,
+    compare,
+    descend,
+    drift,
+    grpo,
+    ppo,
+    prepare,
+    reinforce,
+)
+from heedful.objectives.whole import Whole
+from heedful.policy import Batch, Policy
+
+OnPolicy = Literal["ppo", "reinforce", "rloo", "grpo"]
+SMOOTH = 5
+"""Rounds over which a score is averaged before policies are compared by it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout:
+    """What a policy did, and what came of it.
+
+    Attributes:
+        batch: with ``behaviour_logps`` and ``rewards`` (NaN: not scored), and ``groups`` where
+            decisions are compared. A row is what one environment did, in order.
+        score: what policies are chosen by: the mean reward of a decision, or the mean return of the
+            episodes that ended; NaN where nothing is known.
+        metrics: further numbers to show.
+        samples: what was said in it, as text, to look at: JSON each.
+    """
+
+    batch: Batch
+    score: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    samples: Sequence[Mapping[str, object]] = ()
+
+
+class Rollouts(Protocol):
+    """Where experience comes from."""
+
+    def play(self, policy: Policy, number: int) -> Rollout:
+        """Play ``policy`` for a round.
+
+        Args:
+            policy: in evaluation mode.
+            number: of the round, from 0. Those whose randomness follows from it, and not from
+                what was played before, can be taken up again with the same bits.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """How learning went.
+
+    Attributes:
+        metrics: of the policy that is left: "score", "round" (after how many rounds it stood), and
+            the last round's numbers under their names.
+        collapse: what went wrong, in words; empty where nothing did.
+    """
+
+    metrics: dict[str, float]
+    collapse: str = ""
+
+
+def interact(
+    policy: Policy,
+    reference: Policy,
+    rollouts: Rollouts,
+    section: Interact,
+    run: Run,
+    *,
+    objective: OnPolicy,
+    seed: int,
+    longest: int = 1,
+    cut: Callable[[Batch], Batch] = lambda batch: batch,
+    enough: Callable[[Mapping[str, float]], bool] = lambda _metrics: False,
+) -> Interaction:
+    """Improve ``policy`` in place by what it does itself.
+
+    Each round the policy plays; its log-probabilities and values are computed anew, so that at the
+    first step every ratio is 1; then follow ``epochs`` passes over the round in minibatches. The
+    policy that is left is the one that earned most over five rounds, not the one of least loss.
+
+    A :class:`~heedful.loop.watchdog.Watchdog` looks at every round. At a collapse learning
+    stops, the last policy that was well is put back, and what went wrong is said in the result.
+
+    Args:
+        policy: in evaluation mode, and it stays there: dropout would make another policy of it.
+        reference: the policy to stay near; not changed.
+        rollouts: where experience comes from.
+        section: how long, how fast, how far.
+        run: where curves and checkpoints go. After a stop it goes on from the last checkpoint.
+        objective: "ppo", "reinforce", "rloo" or "grpo".
+        seed: of the order of minibatches.
+        longest: the longest decision, in units: what ``per = "constant"`` divides by.
+        cut: makes other rows of a batch whose advantages are known, before it is split into
+            minibatches: single steps, where a policy sees no more than the last observation.
+        enough: looks at each round's numbers and may end it.
+
+    Raises:
+        ValueError: a round held nothing to learn from in five rounds on end.
+    """
+    job = _Learning(policy, reference, section, objective, seed, longest, cut)
+    job.restore(run.resume())
+    if section.normalise and not job.number:
+        job.measure(rollouts)
+    collapse = ""
+    for number in range(job.number, section.rounds):
+        rollout = rollouts.play(policy, number)
+        found = job.take_in(rollout)
+        collapse = job.watchdog.look(found)
+        if collapse:
+            job.back()
+            break
+        job.remember(number, found)
+        done = enough(found)
+        found |= {} if done else job.learn(number)
+        run.log(job.optimiser.step_count, found, part="interact")
+        run.show(job.optimiser.step_count, rollout.samples)
+        run.progress.update(number + 1, section.rounds, _words(found))
+        collapse = "" if job.finite() else "weights are not finite"
+        if collapse:
+            job.back()
+            break
+        if (number + 1) % section.save == 0:
+            run.save(job.checkpoint(number + 1, found))
+        if done:
+            break
+    if collapse:
+        run.progress.update(job.number, section.rounds, f"stopped: {collapse}")
+    return job.left(collapse)
+
+
+def _words(found: Mapping[str, float]) -> str:
+    return f"score {found['score']:.3f}, divergence {found['kl']:.3f} nats a unit"
+
+
+class _Learning:
+    """The policy, its optimiser, and how far they have come."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        reference: Policy,
+        section: Interact,
+        objective: OnPolicy,
+        seed: int,
+        longest: int,
+        cut: Callable[[Batch], Batch],
+    ) -> None:
+        self.policy, self.reference, self.section = policy, reference, section
+        self.objective, self.seed, self.longest, self.cut = objective, seed, longest, cut
+        self.module = cast(nn.Module, policy)
+        self.watchdog = Watchdog(section)
+        self.kept = _Kept()
+        self.scale = Scale()
+        self.well: dict[str, Tensor] = {}
+        self.scores: deque[float] = deque(maxlen=SMOOTH)
+        self.number = 0
+        self.found: dict[str, float] = {}
+        self.ready: Batch | None = None
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        schedule = Schedule(peak=section.learning_rate, steps=1)
+        self.optimiser = Optimiser(parameters, schedule, clip=section.clip, eps=1e-5)
+
+    def measure(self, rollouts: Rollouts) -> None:
+        """Find the scale of rewards, in rounds that are numbered behind all others."""
+        first = self.section.rounds
+        rounds = range(first, first + self.section.normalise)
+        self.scale = Scale.of([rollouts.play(self.policy, number).batch for number in rounds])
+
+    def take_in(self, rollout: Rollout) -> dict[str, float]:
+        """Get a round ready to be learned from; return what there is to see in it."""
+        section = self.section
+        near = self.reference if section.kl or section.kl_limit else None
+        charge = section.kl if section.kl_in == "reward" else 0.0
+        (batch,) = prepare(
+            self.policy,
+            [self.scale.apply(rollout.batch)],
+            reference=near,
+            lam=section.lam,
+            whiten=section.whiten,
+            kl=charge,
+        )
+        seen = looks_of(batch.filled(rewards=rollout.batch.rewards))
+        self.found = {"score": rollout.score, **seen, **rollout.metrics}
+        if self.objective in ("rloo", "grpo"):
+            batch, counts = self._compared(batch, charge)
+            self.found |= counts
+        self.ready = self.cut(batch)
+        return self.found
+
+    def _compared(self, batch: Batch, charge: float) -> tuple[Batch, dict[str, float]]:
+        """Return the batch with advantages within groups, and how many of them are dead."""
+        rloo = self.objective == "rloo"
+        charged = batch.filled(rewards=batch.rewards - charge * drift(batch)) if charge else batch
+        done = compare(
+            [charged],
+            baseline="leave_one_out" if rloo else "mean",
+            deviation=self.section.deviation and not rloo,
+        )
+        # A group whose rewards are all alike teaches nothing, whatever its divergences are.
+        dead = compare([batch]) if charge else done
+        (compared,), (uncharged,) = done.batches, dead.batches
+        alive = uncharged.weights > 0.0
+        assert compared.advantages is not None
+        compared = compared.filled(
+            advantages=torch.where(alive, compared.advantages, 0.0), weights=uncharged.weights
+        )
+        counts = {"groups": dead.groups, "dead_groups": dead.dead, "unscored": dead.unscored}
+        return compared, {name: float(count) for name, count in counts.items()}
+
+    def learn(self, number: int) -> dict[str, float]:
+        """Take the steps of a round; return the mean of each metric over them."""
+        assert self.ready is not None
+        if not bool((self.ready.weights * self.ready.mask > 0.0).any()):
+            self.number = number + 1
+            return {"steps": 0.0}
+        self._schedule(len(self.ready))
+        means, before = Means(), self.optimiser.step_count
+        descend(self.loss, self._minibatches(number), optimiser=self.optimiser, on_step=means)
+        self.number = number + 1
+        shown = {n: v for n, v in means.found().items() if n not in self.found}
+        return {**shown, "steps": float(self.optimiser.step_count - before)}
+
+    def _schedule(self, rows: int) -> None:
+        """Give the optimiser its schedule, which depends on how large a round is."""
+        section = self.section
+        steps = math.ceil(rows / section.batch) * section.epochs * section.rounds
+        self.optimiser.schedule = Schedule(
+            peak=section.learning_rate, steps=steps, warmup=0.02, decay=section.decay
+        )
+
+    def _minibatches(self, number: int) -> Iterator[Batch]:
+        """Yield the minibatches of all passes, each pass in an order of its own."""
+        assert self.ready is not None
+        rng = np.random.default_rng([self.seed, number])
+        rows, size = len(self.ready), self.section.batch
+        for _ in range(self.section.epochs):
+            if rows <= size:
+                yield self.ready
+                continue
+            order = torch.from_numpy(rng.permutation(rows))
+            for part in torch.split(order, size):
+                yield self.ready.select(part)
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of one minibatch."""
+        section, in_loss = self.section, self.section.kl_in == "loss"
+        kl = section.kl if in_loss else 0.0
+        if self.objective in ("rloo", "grpo"):
+            rloo = self.objective == "rloo"
+            return grpo(
+                self.policy.forward(batch, frozenset({"logps"})),
+                batch,
+                clip_low=section.clip_low,
+                clip_high=section.clip_high,
+                dual_clip=section.dual_clip,
+                kl=kl,
+                per="constant" if rloo else section.per,
+                longest=1 if rloo else self.longest,
+            )
+        outputs = self.policy.forward(batch, NEEDS)
+        if self.objective == "reinforce":
+            return reinforce(
+                outputs, batch, kl=kl, entropy=section.entropy, value_weight=section.value_weight
+            )
+        return ppo(
+            outputs,
+            batch,
+            clip_low=section.clip_low,
+            clip_high=section.clip_high,
+            value_clip=section.value_clip or math.inf,
+            kl=kl,
+            entropy=section.entropy,
+            value_weight=section.value_weight,
+        )
+
+    def remember(self, number: int, found: Mapping[str, float]) -> None:
+        """Keep the weights that this round was played with, if they are well, or the best."""
+        if not math.isnan(found["score"]):
+            self.scores.append(found["score"])
+        if self.watchdog.well:
+            self.well = _copied(self.module)
+        if self.scores and self.watchdog.well:
+            self.kept.look(number, float(np.mean(self.scores)), self.module)
+
+    def back(self) -> None:
+        """Put back the last weights that were well."""
+        if self.well:
+            self.module.load_state_dict(self.well)
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(torch.isfinite(p).all()) for p in self.optimiser.parameters)
+
+    def left(self, collapse: str) -> Interaction:
+        """Leave the policy that was asked for."""
+        metrics = {n: v for n, v in self.found.items() if not math.isnan(v)}
+        if self.section.keep == "best" and self.kept.weights:
+            self.module.load_state_dict(self.kept.weights)
+            metrics |= {"score": self.kept.score, "round": float(self.kept.number)}
+        return Interaction({**metrics, "collapsed": float(bool(collapse))}, collapse)
+
+    def checkpoint(self, number: int, found: Mapping[str, float]) -> Checkpoint:
+        """Return everything that the next round depends on."""
+        facts = {
+            "step": self.optimiser.step_count,
+            "number": number,
+            "scores": list(self.scores),
+            "scale": [self.scale.mean, self.scale.deviation],
+            "kept": [self.kept.number, self.kept.score],
+            "watchdog": self.watchdog.facts(),
+            "found": {n: v for n, v in found.items() if not math.isnan(v)},
+        }
+        return Checkpoint.of(
+            facts,
+            policy=self.module.state_dict(),
+            optimiser=self.optimiser.tensors(),
+            kept=self.kept.weights,
+            well=self.well,
+        )
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Take up a checkpoint."""
+        if checkpoint is None:
+            return
+        facts: dict[str, Any] = checkpoint.facts
+        self.module.load_state_dict(checkpoint.group("policy"))
+        self.optimiser.restore(checkpoint.group("optimiser"))
+        self.well = checkpoint.group("well")
+        number, score = facts["kept"]
+        self.kept = _Kept(number, score, checkpoint.group("kept"))
+        self.watchdog.restore(facts["watchdog"])
+        self.scores.extend(facts["scores"])
+        self.scale = Scale(*facts["scale"])
+        self.number, self.found = facts["number"], facts["found"]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The weights that earned most."""
+
+    number: int = -1
+    score: float = -math.inf
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def look(self, number: int, score: float, module: nn.Module) -> None:
+        """Keep ``module``'s weights if they are the best so far; of equals the later ones."""
+        if score >= self.score:
+            self.number, self.score, self.weights = number, score, _copied(module)
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def looks_of(batch: Batch) -> dict[str, float]:
+    """Return what there is to see in a round that went through :func:`objectives.prepare`.
+
+    - ``reward_sd``: standard deviation of a decision's reward, those not scored left out;
+    - ``kl``: nats a unit, by which it has left the reference (k1);
+    - ``entropy``: nats a unit, as the mean surprise of what was drawn;
+    - ``length``: units a decision;
+    - ``sampler_gap``: the largest difference between the log-probability of a unit when it was
+      drawn and when it is replayed: 0 but for rounding, or somebody else decided.
+
+    Args:
+        batch: prepared, of one round.
+    """
+    assert batch.old_logps is not None
+    mask, whole = batch.mask, Whole(batch)
+    n = max(1, int(mask.sum()))
+    totals = whole.total(batch.rewards)
+    totals = totals[~torch.isnan(totals)]
+    gap = (batch.behaviour_logps - batch.old_logps)[mask].abs()
+    gap = gap[~torch.isnan(gap)]
+    return {
+        "reward_sd": float(totals.std()) if len(totals) > 1 else 0.0,
+        "kl": float(drift(batch).sum() / n),
+        "entropy": float(-batch.old_logps[mask].sum() / n),
+        "length": n / max(1, len(whole)),
+        "sampler_gap": float(gap.max()) if len(gap) else 0.0,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Makes rewards have mean 0 and variance 1 on what the first policy does.
+
+    Rewards of different origin then ask for the same strengths of ``kl`` and ``entropy``. It is
+    measured once: a scale that moved with the policy would hide what it earns.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> Scale:
+        """Measure it on the decisions of ``batches`` that were scored."""
+        totals = torch.cat([Whole(batch).total(batch.rewards.double()) for batch in batches])
+        totals = totals[~torch.isnan(totals)]
+        if len(totals) < 2 or not float(totals.std()) > 0.0:
+            return cls()
+        return cls(float(totals.mean()), float(totals.std()))
+
+    def apply(self, batch: Batch) -> Batch:
+        """Return ``batch`` with rewards on this scale; the mean is taken off each last unit."""
+        if self == Scale():
+            return batch
+        following = torch.nn.functional.pad(batch.decisions[:, 1:], (0, 1), value=-1)
+        last = batch.mask & (following != batch.decisions)
+        return batch.filled(rewards=(batch.rewards - self.mean * last) / self.deviation)

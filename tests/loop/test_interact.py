@@ -1,0 +1,208 @@
+"""Learning on policy, with the toys: replies, slates and moves through one trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from heedful.config import Interact
+from heedful.loop.interact import Interaction, OnPolicy, Rollout, interact
+from heedful.loop.rollouts import Recorded
+from heedful.loop.run import Run
+from heedful.policy import Policy, Transformer, clone
+from heedful.store import Snapshot
+from tests.contract.toys import TOYS, Replies, Toy
+
+OBJECTIVES: tuple[OnPolicy, ...] = ("ppo", "reinforce", "rloo", "grpo")
+BASE = Interact(
+    rounds=25,
+    environments=48,
+    group=4,
+    epochs=4,
+    batch=24,
+    learning_rate=0.01,
+    kl=0.01,
+    cut_off=1.0,
+)
+
+
+def network(toy: Toy, seed: int = 0) -> Transformer:
+    torch.manual_seed(seed)
+    schema = toy.schema(toy.vocabulary(Snapshot.of([])))
+    return Transformer(schema, width=16, layers=1, heads=2).double().eval()
+
+
+class Asked:
+    """Listeners of whom ``group`` are asked the same, one after the other."""
+
+    def __init__(self, inner: Any, group: int) -> None:
+        self.inner, self.group = inner, group
+        self.num_envs, self.metadata = inner.num_envs, inner.metadata
+
+    def _alike(self, observation: Any) -> Any:
+        self.inner._prompt = observation.repeat(self.group, 0)[: self.num_envs]
+        return self.inner._prompt
+
+    def _info(self) -> dict[str, Any]:
+        return {"group": torch.arange(self.num_envs).div(self.group, rounding_mode="floor").numpy()}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if seed is not None:
+            self.inner.__init__(self.num_envs, seed)
+        observation, info = self.inner.reset()
+        return self._alike(observation), {**info, **self._info()}
+
+    def step(self, actions: Any) -> Any:
+        observation, rewards, terminated, truncated, info = self.inner.step(actions)
+        return self._alike(observation), rewards, terminated, truncated, {**info, **self._info()}
+
+    def close(self) -> None: ...
+
+
+def rollouts(toy: Toy, section: Interact, *, seed: int = 0, decisions: int = 1) -> Recorded:
+    environment = toy.environment(section.environments, seed, {})  # type: ignore[attr-defined]
+    if isinstance(toy, Replies):
+        environment = Asked(environment, section.group)
+    return Recorded(
+        toy,
+        toy.vocabulary(Snapshot.of([])),
+        environment,
+        decisions=decisions,
+        window=32,
+        gamma=section.gamma,
+        seed=seed,
+        fresh=isinstance(toy, Replies),
+        reward=toy.reward,
+    )
+
+
+def learn(
+    toy: Toy, section: Interact, folder: Path, objective: OnPolicy, **options: Any
+) -> tuple[Interaction, Policy]:
+    policy = network(toy)
+    folder.mkdir(exist_ok=True)
+    run = Run(folder, {})
+    try:
+        made = interact(
+            policy,
+            clone(policy),
+            rollouts(toy, section, **options),
+            section,
+            run,
+            objective=objective,
+            seed=0,
+            longest=toy.length,
+        )
+    finally:
+        run.close()
+    return made, policy
+
+
+def worth(toy: Toy, policy: Policy) -> float:
+    """Return the mean reward over eight rounds that nothing was learned from."""
+    played = rollouts(toy, BASE, seed=7)
+    return sum(played.play(policy, number).score for number in range(8)) / 8
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_replies_learn_what_pays(tmp_path: Path, objective: OnPolicy) -> None:
+    toy = Replies()
+    made, policy = learn(toy, BASE, tmp_path, objective)
+    assert worth(toy, policy) > toy.good > worth(toy, network(toy))
+    assert not made.collapse
+    assert made.metrics["sampler_gap"] < 1e-9  # float64: who drew is who is replayed
+
+
+@pytest.mark.parametrize(
+    "toy", [toy for toy in TOYS if toy.name != "replies"], ids=lambda t: t.name
+)
+def test_slates_and_moves_go_through_the_same_trainer(tmp_path: Path, toy: Toy) -> None:
+    section = BASE.model_copy(update={"gamma": 0.9, "entropy": 0.003, "environments": 8})
+    section = section.model_copy(update={"rounds": 15, "epochs": 8, "batch": 8})
+    before = rollouts(toy, section, decisions=8).play(network(toy), 0).score
+    _, policy = learn(toy, section, tmp_path, "ppo", decisions=8)
+    after = rollouts(toy, section, decisions=8, seed=7).play(policy, 0).score
+    assert after > before + 0.1 * toy.most
+
+
+def test_the_same_seed_gives_the_same_bits_and_a_stopped_run_goes_on_with_them(
+    tmp_path: Path,
+) -> None:
+    section = BASE.model_copy(update={"rounds": 6, "save": 2})
+    whole, again = (learn(Replies(), section, tmp_path / n, "ppo") for n in ("a", "b"))
+    assert whole[0] == again[0]
+    same(whole[1], again[1])
+
+    class Stopped(Exception): ...
+
+    def stop_in_the_fifth(self: Recorded, policy: Policy, number: int) -> Rollout:
+        if number == 4:
+            raise Stopped
+        return play(self, policy, number)
+
+    play = Recorded.play
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorded, "play", stop_in_the_fifth)
+        with pytest.raises(Stopped):
+            learn(Replies(), section, tmp_path / "c", "ppo")
+    resumed = learn(Replies(), section, tmp_path / "c", "ppo")
+    assert resumed[0] == whole[0]
+    same(resumed[1], whole[1])
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        one, other = ((tmp_path / run / name).read_text() for run in "ac")
+        assert one == other
+    assert '"decision": "' in one
+
+
+def same(one: Policy, other: Policy) -> None:
+    theirs = other.state_dict()  # type: ignore[attr-defined]
+    for name, tensor in one.state_dict().items():  # type: ignore[attr-defined]
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def test_a_huge_step_collapses_and_the_last_good_state_is_put_back(tmp_path: Path) -> None:
+    """A real collapse: with a step size of 1 the policy says one thing for ever."""
+    toy = Replies()
+    section = BASE.model_copy(
+        update={"learning_rate": 1.0, "clip_high": 1e3, "kl": 0.0, "clip": 1e6, "rounds": 40}
+    )
+    made, policy = learn(toy, section, tmp_path, "reinforce")
+    print(made)
+    assert made.collapse
+    assert made.metrics["collapsed"] == 1.0
+    assert all(bool(torch.isfinite(p).all()) for p in policy.parameters())  # type: ignore[attr-defined]
+    assert worth(toy, policy) >= worth(toy, network(toy)) - 0.1
+
+
+def test_what_nobody_scored_moves_nothing(tmp_path: Path) -> None:
+    """With no reward at all there is no step, and no KL term pulls either."""
+
+    class Deaf(Replies):
+        def environment(self, n: int, seed: int, options: Mapping[str, Any]) -> Any:
+            made = super().environment(n, seed, options)
+            step = made.step
+
+            def silent(actions: Any) -> Any:
+                *rest, _ = step(actions)
+                return (*rest, {"feedback": [[] for _ in range(n)]})
+
+            made.step = silent  # type: ignore[method-assign]
+            return made
+
+    section = BASE.model_copy(update={"rounds": 2})
+    for objective in ("ppo", "grpo"):
+        made, policy = learn(Deaf(), section, tmp_path / objective, objective)
+        assert made.metrics["unscored"] == section.environments
+        same(policy, network(Deaf()))
+
+
+def test_dead_groups_are_counted_and_have_no_part(tmp_path: Path) -> None:
+    """Whoever says the same four times to one asking learns nothing from it."""
+    section = BASE.model_copy(update={"rounds": 1, "group": 1})
+    made, policy = learn(Replies(), section, tmp_path, "rloo")
+    assert (made.metrics["groups"], made.metrics["dead_groups"]) == (48.0, 48.0)
+    same(policy, network(Replies()))
