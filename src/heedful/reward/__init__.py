@@ -4,6 +4,7 @@ What is exported here needs NumPy alone. :mod:`heedful.reward.answers`, the clic
 network and is imported by name.
 """
 
+from heedful.reward.classes import TextClassifier
 from heedful.reward.comments import CommentReader, Comments, Pairs, Readings
 from heedful.reward.ensemble import agreement, disputed, pessimistic, resamples
 from heedful.reward.exchanges import exchange_rows, length_correlation
@@ -54,6 +55,7 @@ __all__ = [
     "Reward",
     "RewardError",
     "SubjectScales",
+    "TextClassifier",
     "TextReward",
     "Total",
     "View",

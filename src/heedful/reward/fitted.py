@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from heedful.config import Reward as RewardSection
 from heedful.record import Kind
+from heedful.reward.classes import TextClassifier
 from heedful.reward.comments import CommentReader, Comments
 from heedful.reward.ensemble import pessimistic
 from heedful.reward.replies import NgramReward
@@ -25,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 Part = TypeVar("Part")
 
 COMMENTS, SUBJECTS, ANSWERS = "comments.safetensors", "subjects.safetensors", "answers"
-REPLIES = "replies.safetensors"
+REPLIES, CLASSES = "replies.safetensors", "classes.safetensors"
 """What stands in a folder of a fitted reward; ``answers`` is a folder, of the click model."""
 
 
@@ -37,16 +38,24 @@ class Fitted:
         comments: reads ratings from words, ``None`` where comments are not read.
         scales: how each subject uses the rating scale, ``None`` where that is not looked at.
         replies: what replies are worth by their words, ``None`` where units are not words.
+        classes: reads intents, emotions or other labels from messages, ``None`` where there are
+            none to learn from.
     """
 
     comments: CommentReader | None = None
     scales: SubjectScales | None = None
     replies: NgramReward | None = None
+    classes: TextClassifier | None = None
 
     def save(self, folder: Path) -> None:
         """Write its numbers into ``folder``."""
-        parts = ((COMMENTS, self.comments), (SUBJECTS, self.scales), (REPLIES, self.replies))
-        for name, part in parts:
+        parts = {
+            COMMENTS: self.comments,
+            SUBJECTS: self.scales,
+            REPLIES: self.replies,
+            CLASSES: self.classes,
+        }
+        for name, part in parts.items():
             if part is not None:
                 save_file(part.tensors(), folder / name)
 
@@ -61,6 +70,7 @@ class Fitted:
             _loaded(folder / COMMENTS, CommentReader.from_tensors),
             _loaded(folder / SUBJECTS, SubjectScales.from_tensors),
             _loaded(folder / REPLIES, NgramReward.from_tensors),
+            _loaded(folder / CLASSES, TextClassifier.from_tensors),
         )
 
 

@@ -100,6 +100,8 @@ def most_likely(
     penalty: float,
     start: Floats | None = None,
     tolerance: float = 1e-3,
+    *,
+    most_steps: int = MOST_STEPS,
 ) -> tuple[Floats, Compared]:
     """Return the coefficients [D] of the most likely linear score under a squared penalty.
 
@@ -116,6 +118,7 @@ def most_likely(
         penalty: above 0; the constant is hardly penalised.
         start: coefficients to begin with; 0 by default.
         tolerance: of each ridge regression.
+        most_steps: of Newton's; fewer where this is a step of something larger.
     """
     shrink = np.full(rows.width, penalty / 2)
     shrink[-1] = CONSTANT_PENALTY / 2
@@ -125,7 +128,7 @@ def most_likely(
 
     b = np.zeros(rows.width) if start is None else start.copy()
     scores, value = rows.times(b), np.inf
-    for _ in range(MOST_STEPS):
+    for _ in range(most_steps):
         if likelihood.tie:
             likelihood = likelihood.with_tie(scores, weights)
         slope, bend = likelihood.slopes(scores)
