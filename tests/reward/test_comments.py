@@ -7,7 +7,8 @@ import pytest
 from heedful.domains.recommendation.shop.comments import comment
 from heedful.record import ALL_UNITS, Kind
 from heedful.reward import CommentReader, Comments, Fitted, Pairs, RewardError
-from heedful.reward.comments import FEWEST_PAIRS, FOLDS, WHOLE, Reader, fold_of
+from heedful.reward.comments import FEWEST_PAIRS, WHOLE, Reader
+from heedful.reward.folds import FOLDS, fold_of
 from heedful.reward.ngrams import Rows
 from tests.reward.logs import decision, said, snapshot
 

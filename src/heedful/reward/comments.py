@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,13 +11,13 @@ import numpy.typing as npt
 
 from heedful.record import ALL_UNITS, Kind
 from heedful.reward.ensemble import agreement, resamples
+from heedful.reward.folds import FOLDS, even_folds, fold_of
 from heedful.reward.isotonic import Calibration
 from heedful.reward.ngrams import Floats, Ints, Rows, words
 from heedful.reward.rewards import RewardError
 from heedful.reward.ridge import ridge
 from heedful.store.snapshot import Snapshot
 
-FOLDS = 5
 WHOLE = FOLDS
 """The place of the model that was trained on all folds, behind those that left one out."""
 
@@ -155,7 +154,7 @@ class Reader:
         rows, places = rows.take(there).compact()
         y, w = ratings[there], weights[there]
         centre = float(np.average(y, weights=w))
-        folds = _inner_folds([owners[i] for i in there.tolist()])
+        folds = even_folds([owners[i] for i in there.tolist()], _INNER_FOLDS)
         scores = _left_out_scores(rows, y - centre, w, folds)
         errors = [float((w * (score - y + centre) ** 2).sum()) for score in scores]
         best = int(np.argmin(errors))
@@ -260,11 +259,6 @@ class CommentReader:
         return cls(tuple(members), int(tensors["pairs"][0]))
 
 
-def fold_of(owners: Iterable[str]) -> Ints:
-    """Return the fold of each owner, 0 to :data:`FOLDS` - 1: the same everywhere and for ever."""
-    return np.array([zlib.crc32(owner.encode()) % FOLDS for owner in owners], np.int64)
-
-
 def _require(n: int, folds: Ints) -> None:
     """Refuse what is too little to learn from.
 
@@ -283,20 +277,6 @@ def _require(n: int, folds: Ints) -> None:
             f"{most} of the {n} pairs of comment and rating come from people who have to be left "
             f"out together; at least {FEWEST_BESIDE_A_FOLD} must come from others. Collect more"
         )
-
-
-def _inner_folds(owners: Sequence[str]) -> Ints:
-    """Return inner folds that are about equally large; by row where there are too few owners."""
-    codes, who, counts = np.unique(owners, return_inverse=True, return_counts=True)
-    if len(codes) < _INNER_FOLDS:
-        return np.arange(len(owners)) % _INNER_FOLDS
-    # The one with most rows first, each into the fold that has fewest so far.
-    filled, fold = np.zeros(_INNER_FOLDS), np.zeros(len(codes), np.int64)
-    for code in np.argsort(-counts, kind="stable").tolist():
-        fold[code] = int(filled.argmin())
-        filled[fold[code]] += counts[code]
-    found: Ints = fold[who]
-    return found
 
 
 def _left_out_scores(rows: Rows, y: Floats, w: Floats, folds: Ints) -> Floats:

@@ -14,8 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 from heedful.config import Reward as RewardSection
 from heedful.record import Kind
+from heedful.reward.classes import TextClassifier
 from heedful.reward.comments import CommentReader, Comments
 from heedful.reward.ensemble import pessimistic
+from heedful.reward.replies import NgramReward
 from heedful.reward.rewards import RewardError, said
 from heedful.reward.subjects import SubjectScales
 from heedful.store.snapshot import Snapshot
@@ -24,7 +26,8 @@ Floats = npt.NDArray[np.float64]
 Part = TypeVar("Part")
 
 COMMENTS, SUBJECTS, ANSWERS = "comments.safetensors", "subjects.safetensors", "answers"
-"""What stands in a folder of a fitted reward; the last is a folder, of the click model."""
+REPLIES, CLASSES = "replies.safetensors", "classes.safetensors"
+"""What stands in a folder of a fitted reward; ``answers`` is a folder, of the click model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,14 +37,25 @@ class Fitted:
     Attributes:
         comments: reads ratings from words, ``None`` where comments are not read.
         scales: how each subject uses the rating scale, ``None`` where that is not looked at.
+        replies: what replies are worth by their words, ``None`` where units are not words.
+        classes: reads intents, emotions or other labels from messages, ``None`` where there are
+            none to learn from.
     """
 
     comments: CommentReader | None = None
     scales: SubjectScales | None = None
+    replies: NgramReward | None = None
+    classes: TextClassifier | None = None
 
     def save(self, folder: Path) -> None:
         """Write its numbers into ``folder``."""
-        for name, part in ((COMMENTS, self.comments), (SUBJECTS, self.scales)):
+        parts = {
+            COMMENTS: self.comments,
+            SUBJECTS: self.scales,
+            REPLIES: self.replies,
+            CLASSES: self.classes,
+        }
+        for name, part in parts.items():
             if part is not None:
                 save_file(part.tensors(), folder / name)
 
@@ -55,6 +69,8 @@ class Fitted:
         return cls(
             _loaded(folder / COMMENTS, CommentReader.from_tensors),
             _loaded(folder / SUBJECTS, SubjectScales.from_tensors),
+            _loaded(folder / REPLIES, NgramReward.from_tensors),
+            _loaded(folder / CLASSES, TextClassifier.from_tensors),
         )
 
 

@@ -57,7 +57,11 @@ class Rows:
         words, have length 1 each, so a long text weighs as much as a short one; a text without any
         of them, an empty one, is its constant alone.
         """
-        parts = [_row(text) for text in texts]
+        return cls.gathered([_row(text) for text in texts])
+
+    @classmethod
+    def gathered(cls, parts: Sequence[tuple[Ints, Floats]]) -> Rows:
+        """Return rows from the places and values of each, which end with the constant's."""
         offsets = np.zeros(len(parts) + 1, np.int64)
         np.cumsum([len(places) for places, _ in parts], out=offsets[1:])
         nothing = np.empty(0)
@@ -75,6 +79,29 @@ class Rows:
         np.cumsum(lengths, out=offsets[1:])
         at = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Rows(self.width, offsets, self.places[at], self.values[at])
+
+    def minus(self, other: Rows) -> Rows:
+        """Return these rows less ``other``'s, row by row; the constants stay as entries of 0.
+
+        What stands in both with one value is gone, so two like texts make a short row.
+        """
+        row_of = [np.repeat(np.arange(len(self)), np.diff(one.offsets)) for one in (self, other)]
+        keys = np.concatenate([row_of[0], row_of[1]]) * self.width
+        keys += np.concatenate([self.places, other.places])
+        distinct, which = np.unique(keys, return_inverse=True)
+        values = np.bincount(which, weights=np.concatenate([self.values, -other.values]))
+        row, place = np.divmod(distinct, self.width)
+        kept = (values != 0) | (place == self.width - 1)
+        offsets = np.searchsorted(row[kept], np.arange(len(self) + 1))
+        return Rows(self.width, offsets, place[kept], values[kept])
+
+    def scaled(self, columns: Floats) -> Rows:
+        """Return these rows with each column times its number in ``columns`` [D]."""
+        return Rows(self.width, self.offsets, self.places, self.values * columns[self.places])
+
+    def spread(self) -> Ints:
+        """Return how many rows have each column, [D]."""
+        return np.bincount(self.places[self.values != 0], minlength=self.width)
 
     def compact(self) -> tuple[Rows, Ints]:
         """Return these rows without the columns that are nowhere used, and the columns kept."""
@@ -109,15 +136,27 @@ def words(text: str) -> list[str]:
 def _row(text: str) -> tuple[Ints, Floats]:
     """Return the places and values of one text, its constant last."""
     found = words(text)
-    whole = [_hashed(f"w {word}") for word in found]
-    whole += [_hashed(f"w {one} {two}") for one, two in pairwise(found)]
-    pieces = [place for word in found for place in _pieces(word)]
-    blocks = [np.unique(np.array(places, np.int64)) for places in (whole, pieces)]
-    values = [np.full(len(places), 1.0 / max(1.0, len(places)) ** 0.5) for places in blocks]
-    return (
-        np.concatenate([*blocks, np.array([WIDTH - 1])]),
-        np.concatenate([*values, np.array([1.0])]),
-    )
+    places, values = entries([whole_words(found), pieces_of(found)])
+    return np.append(places, WIDTH - 1), np.append(values, 1.0)
+
+
+def entries(blocks: Iterable[Iterable[int]]) -> tuple[Ints, Floats]:
+    """Return the places and values of blocks of n-grams, each block of length 1 if not empty."""
+    found = [np.unique(np.fromiter(places, np.int64)) for places in blocks]
+    values = [np.full(len(places), 1.0 / max(1.0, len(places)) ** 0.5) for places in found]
+    return np.concatenate(found), np.concatenate(values)
+
+
+def whole_words(found: Sequence[str], tag: str = "w") -> list[int]:
+    """Return the places of words and of pairs of neighbours; another ``tag``, other places."""
+    return [hashed(f"{tag} {word}") for word in found] + [
+        hashed(f"{tag} {one} {two}") for one, two in pairwise(found)
+    ]
+
+
+def pieces_of(found: Sequence[str]) -> list[int]:
+    """Return the places of the pieces of words."""
+    return [place for word in found for place in _pieces(word)]
 
 
 @lru_cache(maxsize=65_536)
@@ -127,7 +166,7 @@ def _pieces(word: str) -> tuple[int, ...]:
     Of scripts that write no spaces, in which a "word" is a clause, of 1 to 3.
     """
     sizes = PIECES_OF_IDEOGRAPHS if ord(max(word)) >= _IDEOGRAPHS else PIECES
-    return tuple(_hashed(f"c {piece}") for piece in _runs(f"<{word}>", sizes))
+    return tuple(hashed(f"c {piece}") for piece in _runs(f"<{word}>", sizes))
 
 
 def _runs(word: str, sizes: Iterable[int]) -> Iterator[str]:
@@ -136,6 +175,6 @@ def _runs(word: str, sizes: Iterable[int]) -> Iterator[str]:
             yield word[begin : begin + size]
 
 
-def _hashed(token: str) -> int:
+def hashed(token: str) -> int:
     """Return a place that is the same on every machine; the constant's is never given away."""
     return zlib.crc32(token.encode()) % (WIDTH - 1)

@@ -17,6 +17,7 @@ def ridge(
     weights: Floats,
     penalty: float,
     start: Floats | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Floats:
     """Return the coefficients [D] of a linear model with squared loss and squared penalty.
 
@@ -31,6 +32,7 @@ def ridge(
         weights: w, [n], not negative.
         penalty: above 0.
         start: coefficients to begin with, those of another penalty say; 0 by default.
+        tolerance: how small the residual has to be beside the right-hand side.
     """
     shrink = np.full(rows.width, penalty)
     shrink[-1] = CONSTANT_PENALTY
@@ -42,7 +44,7 @@ def ridge(
     b = np.zeros(rows.width) if start is None else start.copy()
     residual = goal - normal(b)
     direction, size = residual.copy(), _dot(residual, residual)
-    enough = TOLERANCE**2 * _dot(goal, goal)
+    enough = tolerance**2 * _dot(goal, goal)
     for _ in range(MOST_STEPS):
         if size <= enough:
             break
