@@ -22,6 +22,7 @@ HOW = ("all day", "at night", "in spring", "slowly")
 MANNERS = ("gladly .", "well .", "must i .")
 SHORTER, LONGER, NICER = "shorter please", "longer please", "be nice"
 TURNS, MOST = 3, 3
+KIND, RUDE = 0, 2
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ def gold(reply: str, topic: str, wanted: int) -> float:
         if s in {f"{t} {VERBS[TOPICS.index(t)]} {h}" for t in TOPICS for h in HOW}
     ]
     about = sum(s.startswith(topic) for s in true) / max(1, len(sentences))
-    kind = {0: 1.0, 1: 0.5}.get(manner, 0.0)
+    kind = {KIND: 1.0, 1: 0.5}.get(manner, 0.0)
     off = abs(len(sentences) - wanted)
     return 0.5 * about + 0.25 * kind + 0.25 * {0: 1.0, 1: 0.4}.get(off, 0.0)
 
@@ -101,8 +102,10 @@ def answered(reply: str, topic: str, person: Person, rng: np.random.Generator) -
             answers.append((Kind.COMMENT, SHORTER))
         elif len(sentences) < person.wanted:
             answers.append((Kind.COMMENT, LONGER))
-        elif manner == 2:
+        elif manner == RUDE:
             answers.append((Kind.COMMENT, NICER))
+    if manner == RUDE and rng.random() < 0.3:
+        answers.append((Kind.FLAG, "rude"))
     return Said(answers)
 
 
@@ -129,7 +132,7 @@ def human(topic: str, before: tuple[str, Said] | None, rng: np.random.Generator)
             count = min(MOST, had + 1)
         polite = said.has(Kind.COMMENT, NICER) or said.has(Kind.CLICK, False)
         if polite and rng.random() < 0.7:
-            manner = 0
+            manner = KIND
     told = [topic if rng.random() < 0.5 else str(rng.choice(TOPICS)) for _ in range(count)]
     return written(manner, [sentence(about, rng) for about in told])
 
