@@ -30,6 +30,7 @@ from heedful.config import ConfigWarning
 from heedful.contract import Session, Stream, as_rule, decide
 from heedful.demo import Clock
 from heedful.domains.dialogue import Dialogue
+from heedful.loop.wins import Wins, wins
 from heedful.policy import load
 from heedful.record import UNKNOWN, Decision, Feedback, Kind, Value
 from heedful.workspace import Workspace
@@ -105,15 +106,17 @@ def circle(folder: Path, seed: int, scale: Scale) -> dict[str, Any]:
             rounds = []
             for number in range(scale.rounds + 1):
                 turn = None if number == 0 else _turn(workspace)
-                found = []
+                found, won = [], None
                 for group in range(scale.groups):
                     some = people(scale.people, f"person-{number}-{group}", rng)
                     found.append(talk(service, domain, some, rng))
                     clock.now += AN_HOUR
-                    if workspace.registry.trial() is not None:
+                    trial = workspace.registry.trial()
+                    if trial is not None:
+                        won = wins(workspace.bench(), trial)
                         turn = _turn(workspace)
                 worth = np.concatenate(found)
-                rounds.append(_round(workspace, worth, turn))
+                rounds.append(_round(workspace, worth, turn, won))
         live = workspace.registry.live()
         assert live is not None
         asked = {
@@ -129,12 +132,13 @@ def _turn(workspace: Workspace) -> Any:
         return workspace.turn()
 
 
-def _round(workspace: Workspace, worth: np.ndarray, turn: Any) -> dict[str, Any]:
+def _round(workspace: Workspace, worth: np.ndarray, turn: Any, won: Wins | None) -> dict[str, Any]:
     live = workspace.registry.live()
     assert live is not None
     found = {"gold": worth.mean(1).tolist(), "live": live.name, "action": "first"}
     if turn is not None:
         found |= {"action": turn.action, "policy": turn.policy, "words": turn.words}
+        found |= {"wins": None if won is None else won.to_dict()}
     return found
 
 

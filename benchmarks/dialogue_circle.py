@@ -52,7 +52,12 @@ def _rounds(stories: Sequence[Mapping[str, Any]], seeds: Sequence[int], scale: S
             rose = "" if before is None else f"{gold.mean - before:+.3f}"
             before = gold.mean
             cells = (f"{gold.mean:.3f}", f"{gold.low:.3f} to {gold.high:.3f}", rose)
-            rows.append((str(seed), str(number), *cells, f"{done['action']}{policy}", done["live"]))
+            won = done.get("wins")
+            rates = [
+                _rate(None if won is None else won[k]) for k in ("win_rate", "at_equal_length")
+            ]
+            verdict = f"{done['action']}{policy}"
+            rows.append((str(seed), str(number), *cells, verdict, *rates, done["live"]))
     return Table(
         "Gold reward of what was served, round by round",
         (
@@ -62,14 +67,23 @@ def _rounds(stories: Sequence[Mapping[str, Any]], seeds: Sequence[int], scale: S
             "95 % interval over people",
             "change",
             "candidate",
+            "win rate",
+            "at equal length",
             "live at its end",
         ),
         tuple(rows),
         f"{scale.people * scale.groups:,} people a round have a conversation of "
         f"{_talkers.TURNS} replies each; half of them get the candidate while it is on trial. The "
         "gold reward, from 0 to 1, is seen by nobody; learned from are thumbs, given for four "
-        "fifths of the replies and noisy.",
+        "fifths of the replies and noisy. Win rates are those of the candidate's people over the "
+        "live version's when the trial was last looked at, by thumbs, a tie counting half.",
     )
+
+
+def _rate(found: Mapping[str, float] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def _asked(stories: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Table:
