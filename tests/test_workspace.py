@@ -2,6 +2,7 @@ import random
 import shutil
 import stat
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import heedful
 from heedful.config import FILE_NAME, ConfigError
 from heedful.store import StoreError
-from heedful.workspace import SECRET, Workspace
+from heedful.workspace import GROUP, SECRET, Workspace
 from tests.small_shop import COLUMNS, TINY, Shop, new_shop
 
 
@@ -236,3 +237,17 @@ def test_a_split_by_time_needs_times(tmp_path: Path) -> None:
         shop.import_file(file)
         with pytest.raises(ValueError, match=r"no times that are comparable between subjects"):
             shop.pretrain()
+
+
+@pytest.mark.parametrize("name", sorted(entry.name for entry in entry_points(group=GROUP)))
+def test_a_new_workspace_says_what_suits_its_domain_and_what_it_reads(
+    name: str, tmp_path: Path
+) -> None:
+    with Workspace.create(tmp_path / name, domain=name) as workspace:
+        written = (workspace.folder / "heedful.toml").read_text()
+        kind = type(workspace.domain)
+        for key, value in getattr(kind, "suits", {}).items():
+            section, _, option = key.partition(".")
+            assert getattr(getattr(workspace.config, section), option) == value, key
+        for option in kind.keys.model_fields:
+            assert f"\n{option} = " in written

@@ -94,7 +94,7 @@ class Workspace:
             FileExistsError: there is a heedful.toml already; it is left as it is.
         """
         folder = Path(path)
-        _installed(domain, source="a new workspace")
+        entry = _installed(domain, source="a new workspace")
         if (folder / FILE_NAME).exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / FILE_NAME))
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ class Workspace:
             folder / SECRET, secret or secrets.token_hex(32)
         )  # before the file that makes the folder a workspace
         with (folder / FILE_NAME).open("x", encoding="utf-8") as out:
-            out.write(template(domain) if settings is None else settings)
+            out.write(_documented(domain, entry) if settings is None else settings)
         with cls.open(folder) as workspace, workspace.writing():
             return cls(folder, workspace.config, workspace.domain)
 
@@ -602,6 +602,12 @@ def _told(answers: Iterable[Answer], total: int, shown: Reporter) -> Iterator[An
     for done, answer in enumerate(answers, start=1):
         yield answer
         shown.update(done, total)
+
+
+def _documented(domain: str, entry: EntryPoint) -> str:
+    """Return a heedful.toml for ``domain`` with every key, its own options among them."""
+    kind = entry.load()
+    return template(domain, suits=getattr(kind, "suits", None), options=getattr(kind, "keys", None))
 
 
 def find_domain(config: Config, folder: Path) -> Domain:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from inspect import getdoc
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from heedful.config.explain import keys_of, tables
@@ -12,34 +13,47 @@ from heedful.config.fields import allowed_values, toml, unit_of
 
 HEADER = """\
 # What heedful learns here, from what, and judged how.
-# Every key stands here with its default. What counts: a flag before an environment variable
-# (HEEDFUL_SECTION_KEY) before this file before the default.
+# Every key stands here, with its default or with what suits the domain better. What counts: a flag
+# before an environment variable (HEEDFUL_SECTION_KEY) before this file before the default.
 """
 
 
-def template(domain: str) -> str:
-    """Return the file that ``heedful init`` writes: every key, its default and what it means.
+def template(
+    domain: str,
+    *,
+    suits: Mapping[str, object] | None = None,
+    options: type[BaseModel] | None = None,
+) -> str:
+    """Return the file that ``heedful init`` writes: every key, its value and what it means.
 
     Args:
         domain: the name of the domain the workspace is for.
+        suits: values that suit the domain better than the defaults, by ``section.key``.
+        options: the keys the domain reads under ``[domain]``.
 
     >>> print(template("games").splitlines()[6])
     domain = "games"  # what a unit is: the name of a domain
     """
+    values = {"workspace.domain": domain, **(suits or {})}
     written = HEADER
     for table in tables():
-        lines = _lines(table, {"domain": domain} if table == "workspace" else {})
-        written += "\n" + "\n".join(lines) + "\n"
+        fields = keys_of(table)
+        if table == "domain" and options is not None:
+            fields = options.model_fields
+        mine = {name: values[f"{table}.{name}"] for name in fields if f"{table}.{name}" in values}
+        written += "\n" + "\n".join(_lines(table, fields, mine)) + "\n"
     return written
 
 
-def _lines(table: str, values: dict[str, object]) -> Iterator[str]:
+def _lines(
+    table: str, fields: Mapping[str, FieldInfo], values: Mapping[str, object]
+) -> Iterator[str]:
     section = tables()[table]
     kind = section.annotation
     about = section.description or (getdoc(kind) if isinstance(kind, type) else "") or ""
     yield f"# {about.splitlines()[0]}"
     yield f"[{table}]"
-    for name, field in keys_of(table).items():
+    for name, field in fields.items():
         yield f"{_assignment(name, values.get(name, field.default))}  # {_comment(field)}"
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,17 @@ class Dialogue:
 
     name = "dialogue"
     features = 0
+    keys = Options
+    suits: ClassVar[Mapping[str, object]] = {
+        "policy.kind": "transformer",
+        "policy.width": 128,
+        "policy.layers": 4,
+        "policy.heads": 4,
+        "policy.dropout": 0.1,
+        "policy.window": 1024,
+        "policy.prior": False,
+        "serve.floor": 1e-4,  # of each token, of which a reply has many
+    }
 
     def __init__(
         self, options: Mapping[str, object] | None = None, folder: Path | None = None

@@ -47,6 +47,7 @@ class Recommendation:
     """
 
     name = "recommendation"
+    keys = Options
 
     def __init__(
         self, options: Mapping[str, object] | None = None, folder: Path | None = None
