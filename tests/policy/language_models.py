@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from heedful.checks import EXAMPLE_SCHEMA
-from heedful.policy import Schema
+from heedful.policy import Batch, Channel, Choices, EventKind, Events, Schema
 from heedful.policy.huggingface import HuggingFace
 
 LLAMA = {"intermediate_size": 24, "num_key_value_heads": 1}
@@ -34,13 +34,26 @@ ODD: dict[str, dict[str, Any]] = {
     | LLAMA
     | {"head_dim": 8, "max_position_embeddings": 64, "final_logit_softcapping": 2.0},
 }
+HALVES = {
+    f"{half}_{part}": number
+    for half in ("encoder", "decoder")
+    for part, number in (("layers", 2), ("attention_heads", 2), ("ffn_dim", 24))
+}
+PAIRS: dict[str, dict[str, Any]] = {
+    "m2m_100": {"d_model": 16, "max_position_embeddings": 64, "init_std": 0.5, **HALVES},
+    "bart": {"d_model": 16, "max_position_embeddings": 64, "init_std": 0.5, **HALVES},
+    "t5": {"d_model": 16, "num_layers": 2, "num_heads": 2, "d_kv": 8, "d_ff": 24},
+}
+WORDS = Schema(30, (Channel("click", binary=True),))
 MARKS = {"click": [3, 4], "rating": [0, 1, 2, 5, 6]}
 
 
 def config_of(kind: str, *, bos: int | None = 1, rows: int = 9) -> dict[str, Any]:
     """Return the configuration of a small model with two rows more than the schema has units."""
     ends = {"bos_token_id": bos, "eos_token_id": 2, "pad_token_id": 0, "initializer_range": 0.5}
-    return {"model_type": kind, "vocab_size": rows, **ends, **(CONFIGS | ODD)[kind]}
+    if kind in PAIRS:  # they take what is padding for padding wherever it stands
+        ends |= {"decoder_start_token_id": 2, "pad_token_id": rows - 1}
+    return {"model_type": kind, "vocab_size": rows, **ends, **(CONFIGS | ODD | PAIRS)[kind]}
 
 
 def language_model(
@@ -56,3 +69,35 @@ def language_model(
     options.setdefault("marks", {k: v for k, v in MARKS.items() if schema is EXAMPLE_SCHEMA})
     config = config_of(kind, bos=bos, rows=schema.size + 2)
     return HuggingFace(schema, config=config, **options).eval()
+
+
+def stream(units: list[int], reply: int) -> Batch:
+    """Return one row: START, a prompt of contexts, and a decision of the last ``reply`` units."""
+    n, prompt = len(units), len(units) - reply
+    kind = [EventKind.START, *[EventKind.CONTEXT] * prompt, *[EventKind.UNIT] * reply]
+    zeros = torch.zeros(1, n + 1)
+    events = Events(
+        torch.tensor([[int(k) for k in kind]]),
+        torch.tensor([[-1, *units]]),
+        zeros.long(),
+        zeros,
+        zeros[..., None][..., :0],
+        torch.full((1, n + 1), torch.nan, dtype=torch.float64),
+        torch.tensor([n + 1]),
+    )
+    shape = (1, reply)
+    blank = torch.zeros(shape)
+    return Batch(
+        events=events,
+        positions=prompt + torch.arange(reply)[None],
+        units=torch.tensor([units[prompt:]]),
+        decisions=torch.zeros(shape, dtype=torch.int64),
+        mask=torch.ones(shape, dtype=torch.bool),
+        bootstrap=torch.zeros(shape, dtype=torch.bool),
+        choices=Choices.everything(WORDS.size, *shape),
+        behaviour_logps=blank.double(),
+        rewards=blank,
+        discounts=blank,
+        weights=blank + 1,
+        feedback=torch.full((*shape, 1), torch.nan),
+    )

@@ -10,13 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from heedful.checks import EXAMPLE_SCHEMA, check_policy, random_batch
 from heedful.policy import (
-    Batch,
-    Channel,
     Choices,
     EventKind,
     Events,
     PolicyFolderError,
-    Schema,
     Vocabulary,
     build,
     clone,
@@ -26,45 +23,12 @@ from heedful.policy import (
     save,
 )
 from heedful.policy.huggingface import HuggingFace
-from tests.policy.language_models import CONFIGS, ODD, config_of, language_model
+from tests.policy.language_models import CONFIGS, ODD, WORDS, config_of, language_model, stream
 
 transformers = pytest.importorskip("transformers")
 LOGPS = frozenset({"logps"})
 kinds = pytest.mark.parametrize("kind", CONFIGS)
 MAMBA = {"model_type": "mamba", "vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 1}
-WORDS = Schema(30, (Channel("click", binary=True),))
-
-
-def stream(units: list[int], reply: int) -> Batch:
-    """Return one row: START, a prompt of contexts, and a decision of the last ``reply`` units."""
-    n, prompt = len(units), len(units) - reply
-    kind = [EventKind.START, *[EventKind.CONTEXT] * prompt, *[EventKind.UNIT] * reply]
-    zeros = torch.zeros(1, n + 1)
-    events = Events(
-        torch.tensor([[int(k) for k in kind]]),
-        torch.tensor([[-1, *units]]),
-        zeros.long(),
-        zeros,
-        zeros[..., None][..., :0],
-        torch.full((1, n + 1), torch.nan, dtype=torch.float64),
-        torch.tensor([n + 1]),
-    )
-    shape = (1, reply)
-    blank = torch.zeros(shape)
-    return Batch(
-        events=events,
-        positions=prompt + torch.arange(reply)[None],
-        units=torch.tensor([units[prompt:]]),
-        decisions=torch.zeros(shape, dtype=torch.int64),
-        mask=torch.ones(shape, dtype=torch.bool),
-        bootstrap=torch.zeros(shape, dtype=torch.bool),
-        choices=Choices.everything(WORDS.size, *shape),
-        behaviour_logps=blank.double(),
-        rewards=blank,
-        discounts=blank,
-        weights=blank + 1,
-        feedback=torch.full((*shape, 1), torch.nan),
-    )
 
 
 @pytest.mark.parametrize("kind", CONFIGS | ODD)

@@ -23,13 +23,14 @@ from heedful.policy.huggingface_folder import (
     refuse_unreadable,
     resize,
 )
+from heedful.policy.huggingface_replies import Replies
 from heedful.policy.huggingface_tokens import TokenReader
 
 CHOICE = frozenset({"logps", "entropy", "logits"})
 
 
 class HuggingFace(nn.Module):
-    """A causal language model of ``transformers`` as a :class:`heedful.policy.Policy`.
+    """A language model of ``transformers``, causal or an encoder-decoder, as a policy.
 
     Unit i is token i. Events are read as tokens (:class:`TokenReader
     <heedful.policy.huggingface_tokens.TokenReader>`), so earlier thumbs, ratings and comments
@@ -52,6 +53,9 @@ class HuggingFace(nn.Module):
         model: Any = None,
         start: int | Literal["bos"] | None = "bos",
         marks: Mapping[str, Sequence[int]] | None = None,
+        decoder_start: int | None = None,
+        forced_bos: int | None = None,
+        source_end: int | Literal["eos"] | None = "eos",
     ) -> None:
         """Make a model of ``config`` with fresh numbers, or stand around ``model``.
 
@@ -62,6 +66,12 @@ class HuggingFace(nn.Module):
             start: the token read for START, ``None`` for nothing; "bos" is the configuration's
                 ``bos_token_id`` where the vocabulary has it, else nothing.
             marks: token ids that stand for answers, from low to high, by kind of channel.
+            decoder_start: of an encoder-decoder: what its decoder begins with; by default the
+                configuration's ``decoder_start_token_id``.
+            forced_bos: of an encoder-decoder: a token behind that, as a rule of the language to
+                reply in; ``None`` for none.
+            source_end: of an encoder-decoder: the token behind every prompt; "eos" is the
+                configuration's ``eos_token_id``, ``None`` nothing.
 
         Raises:
             ValueError: the form makes no sense, or this model cannot be read event by event.
@@ -75,12 +85,13 @@ class HuggingFace(nn.Module):
             bos = self.model.config.bos_token_id
             start = bos if isinstance(bos, int) and bos < schema.size else None
         self.reader = TokenReader(schema, start, marks or {})
+        self._ends = self._ends_of(decoder_start, forced_bos, source_end)
         self.width: int = self.model.get_output_embeddings().weight.shape[1]
         self.value_head = nn.Linear(self.width, 1)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
         self.feedback_head = self._new_feedback_head() if schema.channels else None
-        self.body = Causal(self.model, self.reader, schema.size)
+        self.body = self._new_body()
         self.aliases = _aliases(self.model)
         self.register_state_dict_post_hook(_drop_aliases)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_fill_aliases)  # type: ignore[no-untyped-call]
@@ -132,6 +143,7 @@ class HuggingFace(nn.Module):
             "config": plain_config(self.model.config),
             "start": self.reader.start,
             "marks": {kind: list(ids) for kind, ids in self.reader.marks.items()},
+            **self._ends,
         }
 
     @property
@@ -166,7 +178,7 @@ class HuggingFace(nn.Module):
         resize(larger.model, max(rows, schema.size), range(old, schema.size))
         larger.schema = schema
         larger.reader = TokenReader(schema, self.reader.start, self.reader.marks)
-        larger.body = Causal(larger.model, larger.reader, schema.size)
+        larger.body = larger._new_body()
         return larger
 
     def start(self, n: int) -> Any:
@@ -179,7 +191,8 @@ class HuggingFace(nn.Module):
         Raises:
             ValueError: a stream has more tokens than the model has positions.
         """
-        state = self.body.extend(state, events)
+        body: Any = self.body
+        state = body.extend(state, events)
         return state, choices.apply(state.logits)
 
     def forward(self, batch: Batch, need: frozenset[str]) -> Outputs:
@@ -207,6 +220,38 @@ class HuggingFace(nn.Module):
         if not need & CHOICE:
             return outputs
         return outputs_from_logits(batch.choices.apply(logits, batch.mask), batch, need, outputs)
+
+    def _ends_of(
+        self, start: int | None, forced: int | None, end: int | Literal["eos"] | None
+    ) -> dict[str, int | None]:
+        """Return what an encoder-decoder reads besides events."""
+        config = self.model.config
+        if not config.is_encoder_decoder:
+            if start is not None or forced is not None or end != "eos":
+                raise ValueError(
+                    "decoder_start, forced_bos and source_end belong to encoder-decoders, and "
+                    f"{config.model_type!r} is none: leave them out"
+                )
+            return {}
+        start = getattr(config, "decoder_start_token_id", None) if start is None else start
+        end = config.eos_token_id if end == "eos" else end
+        if start is None:
+            raise ValueError("the configuration does not say what its decoder begins with: name it")
+        if end is None and self.reader.start is None:
+            raise ValueError("an encoder needs something to hear: name a start or a source_end")
+        return {"decoder_start": start, "forced_bos": forced, "source_end": end}
+
+    def _new_body(self) -> Causal | Replies:
+        if not self._ends:
+            return Causal(self.model, self.reader, self.schema.size)
+        openers = [self._ends["decoder_start"], self._ends["forced_bos"]]
+        return Replies(
+            self.model,
+            self.reader,
+            self.schema.size,
+            openers=[token for token in openers if token is not None],
+            source_end=self._ends["source_end"],
+        )
 
     def _new_feedback_head(self) -> nn.Linear:
         """Return what predicts the answers to a unit from what is known before it, and the unit."""
