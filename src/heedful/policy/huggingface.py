@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -25,6 +26,15 @@ from heedful.policy.huggingface_folder import (
 )
 from heedful.policy.huggingface_replies import Replies
 from heedful.policy.huggingface_tokens import TokenReader
+from heedful.policy.peft import (
+    Prefix,
+    WithoutAdapter,
+    adapt,
+    completed,
+    freeze,
+    recompute,
+    switched_off,
+)
 
 CHOICE = frozenset({"logps", "entropy", "logits"})
 
@@ -56,6 +66,8 @@ class HuggingFace(nn.Module):
         decoder_start: int | None = None,
         forced_bos: int | None = None,
         source_end: int | Literal["eos"] | None = "eos",
+        adapter: Mapping[str, Any] | None = None,
+        recomputed: bool = False,
     ) -> None:
         """Make a model of ``config`` with fresh numbers, or stand around ``model``.
 
@@ -72,10 +84,13 @@ class HuggingFace(nn.Module):
                 reply in; ``None`` for none.
             source_end: of an encoder-decoder: the token behind every prompt; "eos" is the
                 configuration's ``eos_token_id``, ``None`` nothing.
+            adapter: what is trained beside a frozen model, besides the heads: ``kind`` "lora",
+                "ia3" or "prefix" and its options (:func:`heedful.policy.peft.completed`).
+            recomputed: blocks are computed again for the gradient, which saves memory.
 
         Raises:
             ValueError: the form makes no sense, or this model cannot be read event by event.
-            ImportError: transformers is not installed.
+            ImportError: transformers is not installed, or peft for an adapter.
         """
         super().__init__()
         self.model = fresh_model(config) if model is None else model
@@ -91,6 +106,10 @@ class HuggingFace(nn.Module):
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
         self.feedback_head = self._new_feedback_head() if schema.channels else None
+        self.adapter = completed(adapter) if adapter else None
+        self.prefix: Prefix | None = None
+        self.recomputed = recomputed
+        self._adapt()
         self.body = self._new_body()
         self.aliases = _aliases(self.model)
         self.register_state_dict_post_hook(_drop_aliases)  # type: ignore[no-untyped-call]
@@ -144,6 +163,8 @@ class HuggingFace(nn.Module):
             "start": self.reader.start,
             "marks": {kind: list(ids) for kind, ids in self.reader.marks.items()},
             **self._ends,
+            "adapter": self.adapter,
+            "recomputed": self.recomputed,
         }
 
     @property
@@ -151,12 +172,35 @@ class HuggingFace(nn.Module):
         """How many tokens a stream may have, ``None`` for any number."""
         return self.body.limit
 
+    def without_adapter(self) -> WithoutAdapter:
+        """Return this model with its adapter off, as a policy that shares all numbers with it.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.adapter is None:
+            raise ValueError("this policy has no adapter: clone it to keep it as a reference")
+        return WithoutAdapter(self)
+
+    @contextmanager
+    def unadapted(self) -> Iterator[None]:
+        """Let the adapter be off for a while."""
+        prefix, self.prefix = self.prefix, None
+        self.body = self._new_body()
+        try:
+            with switched_off(self.model):
+                yield
+        finally:
+            self.prefix = prefix
+            self.body = self._new_body()
+
     def parameters_of(self, scope: str) -> list[nn.Parameter]:
         """Return the parameters that fine-tuning within ``scope`` may change.
 
         "heads" are what stands behind the last block (as a rule a norm), the value head and the
         feedback head; the language head belongs to "all" alone, as it may be the table that is read
-        on input. "last_block" adds the last block.
+        on input. "last_block" adds the last block. With an adapter, it and the heads are all there
+        is to train.
         """
         if scope == "all":
             return list(self.parameters())
@@ -176,6 +220,8 @@ class HuggingFace(nn.Module):
         larger = copy.deepcopy(self)
         old, rows = self.schema.size, self.model.get_input_embeddings().weight.shape[0]
         resize(larger.model, max(rows, schema.size), range(old, schema.size))
+        if self.adapter:
+            freeze(larger.model)
         larger.schema = schema
         larger.reader = TokenReader(schema, self.reader.start, self.reader.marks)
         larger.body = larger._new_body()
@@ -241,9 +287,23 @@ class HuggingFace(nn.Module):
             raise ValueError("an encoder needs something to hear: name a start or a source_end")
         return {"decoder_start": start, "forced_bos": forced, "source_end": end}
 
+    def _adapt(self) -> None:
+        """Put the adapter beside the model, and let blocks be computed twice where asked."""
+        if self.adapter:
+            if self.adapter["kind"] == "prefix":
+                if self._ends or self.recomputed:
+                    raise ValueError(
+                        "a prefix is for causal models whose blocks are computed once: choose "
+                        'another kind of adapter, as "lora"'
+                    )
+                self.prefix = Prefix(self.model, int(cast(int, self.adapter["length"])))
+            adapt(self.model, self.adapter)
+        if self.recomputed:
+            recompute(self.model)
+
     def _new_body(self) -> Causal | Replies:
         if not self._ends:
-            return Causal(self.model, self.reader, self.schema.size)
+            return Causal(self.model, self.reader, self.schema.size, self.prefix)
         openers = [self._ends["decoder_start"], self._ends["forced_bos"]]
         return Replies(
             self.model,

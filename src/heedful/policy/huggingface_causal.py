@@ -13,15 +13,20 @@ from heedful.policy.batch import Batch, Events
 from heedful.policy.huggingface_cache import CacheState, as_cache, as_layers, settled
 from heedful.policy.huggingface_folder import needs_alignment
 from heedful.policy.huggingface_tokens import TokenReader
+from heedful.policy.peft import Prefix
 
 
 class Causal:
     """Reads events with a causal model; positions are always given, so that rows may be ragged."""
 
-    def __init__(self, model: Any, reader: TokenReader, size: int) -> None:
-        """Read with ``model``; V is ``size``."""
-        self.model, self.reader, self.size = model, reader, size
-        self.limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    def __init__(
+        self, model: Any, reader: TokenReader, size: int, prefix: Prefix | None = None
+    ) -> None:
+        """Read with ``model``, behind ``prefix`` where there is one; V is ``size``."""
+        self.model, self.reader, self.size, self.prefix = model, reader, size, prefix
+        self.before = 0 if prefix is None else prefix.length
+        most: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.limit = None if most is None else most - self.before
         self.aligned = needs_alignment(model)
         self.placed = "position_ids" in inspect.signature(model.forward).parameters
         # transformers warns of what it takes for padding: what pads here is never looked at.
@@ -32,7 +37,10 @@ class Causal:
         head = self.model.get_output_embeddings().weight
         none = torch.zeros(1, dtype=torch.int64, device=head.device)
         logits = torch.zeros(1, self.size, dtype=at_least_float(head.dtype), device=head.device)
-        one = self.extend(CacheState((), none, logits, none), Events.starts(1).to(head.device))
+        empty = CacheState((), none, logits, none)
+        if self.prefix is not None:
+            empty = replace(empty, layers=self.prefix.layers(1), lengths=none + self.before)
+        one = self.extend(empty, Events.starts(1).to(head.device))
         return one.select(torch.zeros(n, dtype=torch.int64, device=head.device))
 
     @torch.no_grad()
@@ -42,7 +50,7 @@ class Causal:
         if not bool(tokens.lengths.any()):
             return replace(state, text=tokens.text)
         total = state.lengths + tokens.lengths
-        within(self.limit, int(total.max()))
+        within(self.limit, int(total.max()) - self.before)
         if self.aligned and bool((state.lengths != state.columns).any()):
             return self._extend_each_length(state, events)
         offset = torch.arange(tokens.ids.shape[1], device=total.device)
@@ -80,21 +88,18 @@ class Causal:
         tokens = self.reader.read(batch.events)
         row, _ = torch.nonzero(batch.slots, as_tuple=True)
         column = tokens.after[row, batch.positions[batch.slots]] - 1
-        within(self.limit, int(tokens.lengths.max()) if len(batch) else 0)
+        within(self.limit, int(tokens.lengths.max()))
         length = max(1, tokens.ids.shape[1])
         ids = torch.full((len(batch), length), self.filler, device=row.device)
         offset = torch.arange(length, device=row.device)[None]
         real = offset < tokens.lengths[:, None]
         ids[real] = tokens.ids[real[:, : tokens.ids.shape[1]]]
+        more: dict[str, Any] = {"position_ids": self.before + offset} if self.placed else {}
+        if self.prefix is not None:
+            more |= {"cache": as_cache(self.prefix.layers(len(batch))), "use_cache": True}
         # Padding stands on the right, where no real token of a causal model can see it.
         known, logits, _ = at_places(
-            self.model,
-            row,
-            column,
-            self.size,
-            wanted,
-            input_ids=ids,
-            **({"position_ids": offset} if self.placed else {}),
+            self.model, row, column, self.size, wanted, input_ids=ids, **more
         )
         return known, logits
 

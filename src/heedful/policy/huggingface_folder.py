@@ -187,19 +187,20 @@ def blocks_of(model: nn.Module) -> tuple[nn.ModuleList, list[nn.Module]]:
     Raises:
         ValueError: there is no stack.
     """
-    found = list(_stacks(model))
+    found = list(stacks(model))
     if not found:
         raise ValueError('this model has no stack of blocks: set tune.scope = "all"')
     return found[-1]
 
 
-def _stacks(module: nn.Module) -> Iterator[tuple[nn.ModuleList, list[nn.Module]]]:
+def stacks(module: nn.Module) -> Iterator[tuple[nn.ModuleList, list[nn.Module]]]:
+    """Yield every stack of blocks in ``module``, and the modules that stand behind it."""
     children = list(module.children())
     for place, child in enumerate(children):
         if isinstance(child, nn.ModuleList):
             yield child, children[place + 1 :]
         else:
-            yield from _stacks(child)
+            yield from stacks(child)
 
 
 @torch.no_grad()
