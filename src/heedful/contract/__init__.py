@@ -4,7 +4,7 @@ from heedful.contract.conversation import Conversation, Message, stream_of
 from heedful.contract.description import described, portraits, schema_of, unit_features
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
-from heedful.contract.environment import Environment
+from heedful.contract.environment import Environment, NumericEnvironment
 from heedful.contract.labels import Label, as_shown, demonstrations, labelled
 from heedful.contract.rules import Categories, Rulebook, groups_of, units_named
 from heedful.contract.session import Prepared, Session, as_choices, decide
@@ -18,6 +18,7 @@ __all__ = [
     "Environment",
     "Label",
     "Message",
+    "NumericEnvironment",
     "Observed",
     "Prepared",
     "Reader",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
 
@@ -38,4 +40,31 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Let go of what it holds."""
+        ...
+
+
+@runtime_checkable
+class NumericEnvironment(Environment, Protocol):
+    """An environment that can be played without records: what it observes are rows of numbers.
+
+    Offered beside :class:`Environment` where policies need to see no more than the last context.
+    """
+
+    @property
+    def places(self) -> Sequence[slice]:
+        """Which units of the vocabulary may stand at each place of a decision, one slice each."""
+        ...
+
+    def read(
+        self, observation: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Return the numbers of the context of each observation, [n, F], and what may be done.
+
+        The numbers are those that ``Domain.observe`` reads of ``Domain.context``; what is possible
+        is bool [n, V].
+        """
+        ...
+
+    def actions(self, units: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return what ``Domain.action`` returns, [n, K], of units by their place, int64 [n, K]."""
         ...

@@ -4,7 +4,7 @@ Sorting the names: `bench` is what every step works with, `lessons` say what is 
 `form` what a policy looks like; `steps` makes versions by `pretrain`, `reinforce` and `tune`, each
 in a `run` of its own; `augment` changes what is read in training, `range_test` finds a learning
 rate; `reward` and `answers` fit what reads people; `collect` gathers on-policy experience,
-`tabular` learns while it plays, by the steps of `transitions`; `constraints` are kept to in
+`tabular` learns while it plays, and `vectorised` does without records; `constraints` are kept to in
 training. `assess` says what a version is worth: by what was held out, by the log's probabilities
 (`judge`, `units`), by what it `foretold`, and by what it forgot (`forgetting`). A `trial` is judged
 on its `cohort`, with `guarding` and `fitness`; `plan` says before how long it takes, `deploy`

@@ -17,7 +17,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from heedful.loop.transitions import Transition, Transitions
+from heedful.contract.transitions import Transition, Transitions
 from heedful.objectives import expected_sarsa_target, q_learning_target, sarsa_target
 from heedful.policy import Choices, EpsilonGreedy, Events, Greedy, LogitWrapper, Schema, TabularQ
 from heedful.policy import draw as draw_unit

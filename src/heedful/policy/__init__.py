@@ -14,6 +14,7 @@ from heedful.policy.batch import (
 from heedful.policy.choices import Choices
 from heedful.policy.ensemble import Ensemble
 from heedful.policy.features import Facts, FeatureEncoder, Gaps
+from heedful.policy.feedforward import Feedforward
 from heedful.policy.folder import Loaded, PolicyFolderError, build, clone, load, maker, save
 from heedful.policy.growth import grow
 from heedful.policy.huggingface import HuggingFace
@@ -47,6 +48,7 @@ __all__ = [
     "Events",
     "Facts",
     "FeatureEncoder",
+    "Feedforward",
     "Floor",
     "Gaps",
     "Greedy",

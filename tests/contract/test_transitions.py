@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from heedful.loop.transitions import Transition, Transitions
+from heedful.contract.transitions import Transition, Transitions
 from tests.loop.walks import NumberedWalk
 
 MODES = list(AutoresetMode)

@@ -1,6 +1,6 @@
 """Plain steps of a vector environment: the same in all three of Gymnasium's autoreset modes.
 
-For those who learn while they play and keep no records; :mod:`heedful.loop.collect` makes records.
+For those who learn while they play and keep no records; what collects experience makes records.
 """
 
 from __future__ import annotations

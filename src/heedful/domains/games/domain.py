@@ -1,0 +1,240 @@
+"""What a game's observations and moves look like to a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from pydantic import BaseModel, ConfigDict, Field
+
+from heedful.config import FILE_NAME, checked_options
+from heedful.contract import Observed, Streams, encode, schema_of
+from heedful.domains.games.boards import TIC_TAC_TOE_ID, register
+from heedful.domains.games.environment import Game, GameError
+from heedful.domains.games.spaces import Moves, Observations
+from heedful.policy import Channel, Schema, Vocabulary
+from heedful.record import ChoiceSet, Context
+from heedful.record.choices import Group
+from heedful.store.snapshot import Snapshot
+
+OBSERVATION, LEGAL = "observation", "legal"
+
+
+class Options(BaseModel):
+    """The keys under ``[domain]`` in heedful.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    game: str = Field(TIC_TAC_TOE_ID, description="id of a Gymnasium environment")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="what the environment is made with, by name"
+    )
+    one_hot: bool = Field(True, description="read numbered cases as indicators; false for tables")
+    bounded: bool = Field(True, description="refuse observations outside their space")
+    reward_min: float = Field(-1.0, description="the reward of a move that is read as 0")
+    reward_max: float = Field(1.0, description="the one that is read as 1")
+    rating_min: float = Field(1.0, description="the lowest rating people can give")
+    rating_max: float = Field(5.0, description="the highest")
+
+
+class Games:
+    """Units are moves, a decision is a move, the context is what is observed.
+
+    Any Gymnasium environment with moves that can be counted. A context is
+    ``{"observation": [...], "legal": [...]}``: the W numbers of
+    :class:`~heedful.domains.games.spaces.Observations` (one alone stands without brackets), and the
+    moves that are legal, left out where all are. Feedback is the game's reward, and ratings.
+    """
+
+    name = "games"
+
+    def __init__(
+        self, options: Mapping[str, object] | None = None, folder: Path | None = None
+    ) -> None:
+        """Check ``options``; the environment itself is made when it is first needed.
+
+        Raises:
+            ConfigError: an unknown or ill-typed option.
+        """
+        register()
+        self.options = checked_options(Options, options or {}, str((folder or Path()) / FILE_NAME))
+        self.channels = (
+            Channel(
+                "reward", binary=False, low=self.options.reward_min, high=self.options.reward_max
+            ),
+            Channel(
+                "rating", binary=False, low=self.options.rating_min, high=self.options.rating_max
+            ),
+        )
+
+    @property
+    def length(self) -> int:
+        """Units of a move: one, or as many as it has factors."""
+        return self.moves.length
+
+    @property
+    def features(self) -> int:
+        """F, how many numbers a policy reads of an observation."""
+        return self.observations.features
+
+    @property
+    def observations(self) -> Observations:
+        """How observations are read."""
+        return self._spaces[0]
+
+    @property
+    def moves(self) -> Moves:
+        """How moves are."""
+        return self._spaces[1]
+
+    def vocabulary(self, snapshot: Snapshot) -> Vocabulary:
+        """Return the moves of the game, whatever was played so far."""
+        return Vocabulary(self.moves.units)
+
+    def schema(self, vocabulary: Vocabulary) -> Schema:
+        """Return what the events look like."""
+        return schema_of(self, vocabulary)
+
+    def observe(self, context: Context, vocabulary: Vocabulary) -> Observed:
+        """Read what was observed, as one event.
+
+        Raises:
+            ValueError: the context has no observation, or one of another length.
+        """
+        given = context.get(OBSERVATION)
+        numbers = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
+        if numbers.shape[1] != self.observations.numbers:
+            raise ValueError(
+                f"a context of {self.options.game} needs {OBSERVATION!r}, a list of "
+                f"{self.observations.numbers} numbers; this one has {numbers.shape[1]}"
+            )
+        return np.full(1, -1, np.int32), self.observations.read(numbers)
+
+    def encode(
+        self,
+        snapshot: Snapshot,
+        vocabulary: Vocabulary,
+        *,
+        rewards: npt.NDArray[np.float64] | None = None,
+        matured: npt.NDArray[np.bool_] | None = None,
+        gamma: float = 0.0,
+    ) -> Streams:
+        """Turn a snapshot or a rollout into streams, with the core's encoder."""
+        return encode(self, snapshot, vocabulary, rewards=rewards, matured=matured, gamma=gamma)
+
+    def choices(self, request: Mapping[str, object]) -> ChoiceSet:
+        """Return the legal moves, of which the caller may allow or forbid some.
+
+        ``request`` may hold ``legal``, ``allowed`` and ``forbidden``, lists of units. Of every
+        factor of a move there is exactly one unit.
+        """
+        lists = {key: _units(request, key) for key in (LEGAL, "allowed", "forbidden")}
+        legal, allowed, forbidden = lists[LEGAL], lists["allowed"], lists["forbidden"]
+        if legal is not None and allowed is not None:
+            legal = tuple(unit for unit in legal if unit in set(allowed))
+        return ChoiceSet(
+            allowed=allowed if legal is None else legal,
+            forbidden=forbidden or (),
+            groups=self._factors,
+        )
+
+    def environment(self, n: int, seed: int, options: Mapping[str, Any]) -> Game:
+        """Return ``n`` games side by side, stepped as a vector where the game offers that.
+
+        Args:
+            n: how many.
+            seed: not used: the environment is seeded when it is reset.
+            options: of the environment, beside those of the domain.
+
+        Raises:
+            GameError: it cannot be made.
+        """
+        return self.around(self._made(n, options))
+
+    def around(self, environment: VectorEnv[Any, Any, Any]) -> Game:
+        """Return ``environment``, which has the spaces of this game, as rows of numbers."""
+        return Game(
+            environment,
+            self.options.game,
+            self.observations,
+            self.moves,
+            bounded=self.options.bounded,
+        )
+
+    def context(self, observation: npt.NDArray[Any]) -> Context:
+        """Return a row of :class:`~heedful.domains.games.environment.Game` as a context."""
+        read = self.observations
+        numbers = [
+            int(number) if whole else float(number)
+            for number, whole in zip(observation, read.whole, strict=False)
+        ]
+        context: dict[str, Any] = {OBSERVATION: numbers[0] if read.numbers == 1 else numbers}
+        legal = observation[read.numbers :] > 0
+        if not legal.all():
+            context[LEGAL] = [
+                unit for unit, may in zip(self.moves.units, legal, strict=True) if may
+            ]
+        return context
+
+    def action(self, units: Sequence[str], vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
+        """Return the value of each factor of a move, [length]."""
+        return self.moves.values(units)
+
+    @cached_property
+    def _spaces(self) -> tuple[Observations, Moves]:
+        options = self.options
+        one = self._tried(lambda: gymnasium.make(options.game, **options.options))
+        try:
+            observations = Observations(one.observation_space, one_hot=options.one_hot)
+            return observations, Moves(one.action_space)
+        finally:
+            one.close()
+
+    @cached_property
+    def _factors(self) -> tuple[Group, ...]:
+        if self.length == 1:
+            return ()
+        return tuple(
+            Group(units=self.moves.units[part], least=1, most=1, name=f"factor {number}")
+            for number, part in enumerate(self.moves.factors)
+        )
+
+    def _made(self, n: int, options: Mapping[str, Any]) -> VectorEnv[Any, Any, Any]:
+        game, given = self.options.game, {**self.options.options, **options}
+
+        def make() -> VectorEnv[Any, Any, Any]:
+            spec = gymnasium.spec(game)
+            if spec.vector_entry_point is not None and not spec.additional_wrappers:
+                return gymnasium.make_vec(game, n, **given)
+            same = {"autoreset_mode": AutoresetMode.SAME_STEP}  # a step that only resets is lost
+            return gymnasium.make_vec(
+                game, n, vectorization_mode="sync", vector_kwargs=same, **given
+            )
+
+        return cast("VectorEnv[Any, Any, Any]", self._tried(make))
+
+    def _tried(self, make: Any) -> Any:
+        """Return what ``make`` does, or say what stands against it."""
+        try:
+            return make()
+        except (gymnasium.error.Error, ImportError, TypeError) as error:
+            raise GameError(
+                f'[domain] game = "{self.options.game}" cannot be made: {error}. Give the id of an '
+                "environment that gymnasium.pprint_registry() lists, or module:id of your own, "
+                "and options that it knows; Box2D's games need pip install 'heedful[games]'"
+            ) from error
+
+
+def _units(request: Mapping[str, object], key: str) -> tuple[str, ...] | None:
+    given = request.get(key)
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple) or not all(isinstance(unit, str) for unit in given):
+        raise ValueError(f"{key}: expected a list of moves, each a string")
+    return tuple(given)

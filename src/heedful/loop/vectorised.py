@@ -1,0 +1,379 @@
+"""Rollouts as arrays: what a policy without memory does in a vector environment.
+
+Where nothing but the last context counts, records and streams have nothing to add: a round is
+played and encoded in arrays alone. It is the same round that a
+:class:`~heedful.loop.collect.Collector` and ``encode`` make, slot for slot, and knows one thing
+more: where the last move of the round led.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from heedful.contract import NumericEnvironment
+from heedful.contract.transitions import Transition, Transitions
+from heedful.policy import Batch, Choices, EventKind, Events, Policy, draw
+
+RECENT = 100
+"""Episodes over which returns are averaged, as in the published results of most games."""
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+class Vectorised:
+    """Plays a policy without memory in a vector environment, and goes on where it stopped.
+
+    In a round every environment makes ``steps`` decisions, fewer where steps only reset it; all
+    three of Gymnasium's autoreset modes give the same batch. Where an episode was cut off, or the
+    round ends in the middle of one, its value stands in for the rest; where it terminated, nothing
+    does.
+    """
+
+    def __init__(
+        self, environment: NumericEnvironment, *, steps: int, gamma: float, seed: int
+    ) -> None:
+        """Play nothing yet.
+
+        Args:
+            environment: n games.
+            steps: of each of them in a round.
+            gamma: discount between decisions.
+            seed: of the environment and of the draws.
+        """
+        self._environment, self._steps, self._gamma, self._seed = environment, steps, gamma, seed
+        self._places = list(environment.places)
+        self._rng = torch.Generator()
+        self._next = 0
+        self._transitions: Transitions | None = None
+        self._returns = np.zeros(environment.num_envs)
+        self._recent: deque[float] = deque(maxlen=RECENT)
+
+    def play(self, policy: Policy, number: int) -> Played:
+        """Play ``policy`` for a round; a ``number`` out of turn begins all games anew.
+
+        Args:
+            policy: in evaluation mode, with no memory of anything before the last context.
+            number: of the round.
+
+        Raises:
+            TypeError: the policy has a memory.
+        """
+        if not memoryless(policy):
+            raise TypeError(
+                f"{type(policy).__name__} remembers what was before the last context: let a "
+                "Collector play it, or use a feedforward policy"
+            )
+        if self._transitions is None or number != self._next:
+            self._begin(number)
+        self._next = number + 1
+        round_ = self._play(policy)
+        return Played(
+            _batch(round_, self._places, policy, self._gamma), self._score(round_), self._metrics()
+        )
+
+    def single(self, batch: Batch) -> Batch:
+        """Return a batch of this with a row a decision, for minibatches that are well mixed.
+
+        Args:
+            batch: prepared: advantages are known, and what only lends its value falls away.
+        """
+        first = batch.mask.clone()
+        first[:, 1:] &= batch.decisions[:, 1:] != batch.decisions[:, :-1]
+        row, column = torch.nonzero(first, as_tuple=True)
+        places = torch.arange(len(self._places))
+        at = (row[:, None], column[:, None] + places)  # [N, K]
+        columns = {
+            f.name: getattr(batch.events, f.name)[at] for f in fields(Events) if f.name != "lengths"
+        }
+        events = Events(**columns, lengths=torch.full((len(row),), len(places)))
+        tensors: dict[str, Any] = {
+            f.name: value[at]
+            for f in fields(batch)
+            if isinstance(value := getattr(batch, f.name), Tensor)
+        }
+        tensors["positions"] = places.expand(len(row), -1)
+        return replace(batch, **tensors, events=events, choices=_moved(batch.choices, at))
+
+    def _begin(self, number: int) -> None:
+        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+        self._rng.manual_seed(seed)
+        self._transitions = Transitions(self._environment, seed=seed)
+        self._returns[:] = 0.0
+
+    def _play(self, policy: Policy) -> _Round:
+        assert self._transitions is not None
+        steps, n = self._steps, self._environment.num_envs
+        found = _Round.empty(steps, n, len(self._places), policy)
+        for t in range(steps):
+            seen, legal = self._environment.read(self._transitions.observation)
+            units, logps = self._choose(policy, seen, legal)
+            done = self._transitions.step(self._environment.actions(units))
+            found.note(t, seen, legal, units, logps, done)
+            cut = np.flatnonzero(done.truncated & ~done.terminated)
+            if len(cut):
+                after, _ = self._environment.read(done.following[cut])
+                found.following[t, done.rows[cut]] = after
+        after, _ = self._environment.read(self._transitions.observation)
+        found.close(after)
+        return found
+
+    def _choose(
+        self, policy: Policy, seen: npt.NDArray[np.float32], legal: Flags
+    ) -> tuple[Ints, Floats]:
+        """Draw a decision for each game: units and log-probabilities, [n, K]."""
+        n = len(seen)
+        events = _contexts(torch.from_numpy(seen))
+        state = policy.start(n)
+        units, logps = [], []
+        with torch.no_grad():
+            for place in self._places:
+                choices = self._choices(legal, place)
+                state, logits = policy.step(state, events, choices)
+                unit, logp = draw(logits, self._rng)
+                units.append(unit.numpy())
+                logps.append(logp.numpy())
+                events = Events.of_units(unit, policy.schema.features)
+        return np.stack(units, axis=1), np.stack(logps, axis=1)
+
+    def _choices(self, legal: Flags, place: slice) -> Choices:
+        n, size = legal.shape
+        if len(self._places) == 1 and legal.all():
+            return Choices.everything(size, n)
+        row, unit = np.nonzero(legal[:, place])
+        return _restricted(size, (n, 1), row, unit + place.start, np.zeros_like(row))
+
+    def _score(self, round_: _Round) -> float:
+        """Add up what was earned; return the mean return of the episodes that ended, or NaN."""
+        ended = []
+        for t in range(self._steps):
+            self._returns += round_.rewards[t]
+            for row in np.flatnonzero(round_.terminated[t] | round_.truncated[t]):
+                ended.append(float(self._returns[row]))
+                self._returns[row] = 0.0
+        self._recent.extend(ended)
+        return float(np.mean(ended)) if ended else math.nan
+
+    def _metrics(self) -> dict[str, float]:
+        if len(self._recent) < RECENT:
+            return {}
+        return {f"return_of_{RECENT}": float(np.mean(self._recent))}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """A round: what :class:`heedful.loop.interact.Rollout` is."""
+
+    batch: Batch
+    score: float
+    metrics: dict[str, float]
+    samples: tuple[()] = ()
+
+
+def memoryless(policy: Policy) -> bool:
+    """Whether a policy sees nothing but the last context, whatever stands around it."""
+    inside: Any = policy
+    while hasattr(inside, "inner"):
+        inside = inside.inner
+    return bool(getattr(inside, "memoryless", False))
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """What happened: T steps of n games, K units a decision.
+
+    ``following`` holds what was observed last where an episode was cut off.
+    """
+
+    seen: npt.NDArray[np.float32]  # [T, n, F]
+    following: npt.NDArray[np.float32]  # [T, n, F]
+    legal: Flags  # [T, n, V]
+    units: Ints  # [T, n, K]
+    logps: Floats  # [T, n, K]
+    rewards: Floats  # [T, n]
+    acted: Flags  # [T, n]
+    terminated: Flags  # [T, n]
+    truncated: Flags  # [T, n]
+    cut: Flags  # [T, n]: a value stands in for what follows
+
+    @classmethod
+    def empty(cls, steps: int, n: int, places: int, policy: Policy) -> _Round:
+        shape, features = (steps, n), policy.schema.features
+        return cls(
+            np.zeros((*shape, features), np.float32),
+            np.zeros((*shape, features), np.float32),
+            np.ones((*shape, policy.schema.size), np.bool_),
+            np.zeros((*shape, places), np.int64),
+            np.zeros((*shape, places)),
+            np.zeros(shape),
+            *(np.zeros(shape, np.bool_) for _ in range(4)),
+        )
+
+    def note(
+        self,
+        t: int,
+        seen: npt.NDArray[np.float32],
+        legal: Flags,
+        units: Ints,
+        logps: Floats,
+        done: Transition,
+    ) -> None:
+        """Write down step ``t``."""
+        self.seen[t], self.legal[t], self.units[t], self.logps[t] = seen, legal, units, logps
+        self.acted[t, done.rows] = True
+        self.rewards[t, done.rows] = done.rewards
+        self.terminated[t, done.rows] = done.terminated
+        self.truncated[t, done.rows] = done.truncated & ~done.terminated
+
+    def close(self, seen: npt.NDArray[np.float32]) -> None:
+        """Mark where a value stands in for the rest; ``seen`` [n, F] is what is observed now."""
+        n = self.acted.shape[1]
+        last = len(self.acted) - 1 - self.acted[::-1].argmax(axis=0)
+        games = np.arange(n)
+        open_ = ~self.terminated[last, games] & ~self.truncated[last, games]
+        self.following[last[open_], games[open_]] = seen[open_]
+        self.cut[:] = self.truncated
+        self.cut[last, games] |= open_
+        self.cut &= self.acted
+
+
+def _batch(round_: _Round, places: list[slice], policy: Policy, gamma: float) -> Batch:
+    """Lay a round out: a row a game, in the order of its steps.
+
+    The K units of a decision are K columns, and where a value stands in for the rest one more
+    follows. Column c is decided after event c: the context, or the unit before. There is no START,
+    as a policy without memory does not look at it.
+    """
+    n, n_places = round_.acted.shape[1], len(places)
+    width = round_.acted * n_places + round_.cut
+    starts = np.cumsum(width, axis=0) - width
+    step, game = np.nonzero(round_.acted)
+    column = starts[step, game]
+    shape = (n, int(width.sum(axis=0).max(initial=1)))
+    lay = _Layout(shape, policy.schema.features)
+    for k in range(n_places):
+        last = k == n_places - 1
+        slot = (game, column + k)
+        lay.mask[slot] = True
+        lay.units[slot] = round_.units[step, game, k]
+        lay.logps[slot] = round_.logps[step, game, k]
+        lay.decisions[slot] = step * n + game
+        lay.discounts[slot] = np.where(round_.terminated[step, game], 0.0, gamma) if last else 1.0
+        lay.kind[slot] = int(EventKind.UNIT if k else EventKind.CONTEXT)
+        lay.spoken[slot] = round_.units[step, game, k - 1] if k else -1
+    lay.rewards[game, column + n_places - 1] = round_.rewards[step, game]
+    lay.seen[game, column] = round_.seen[step, game]
+    step, game = np.nonzero(round_.cut)
+    after = (game, starts[step, game] + n_places)
+    lay.bootstrap[after] = True
+    lay.kind[after] = int(EventKind.CONTEXT)
+    lay.seen[after] = round_.following[step, game]
+    return lay.batch(_choices(round_, places, starts, shape), len(policy.schema.channels))
+
+
+class _Layout:
+    """The columns of a batch, [B, C] each, before they are tensors."""
+
+    def __init__(self, shape: tuple[int, int], features: int) -> None:
+        self.kind, self.units = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.spoken, self.decisions = np.full(shape, -1), np.full(shape, -1)
+        self.mask, self.bootstrap = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+        self.logps = np.zeros(shape)
+        self.rewards, self.discounts = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.seen = np.zeros((*shape, features), np.float32)
+
+    def batch(self, choices: Choices, n_channels: int) -> Batch:
+        n, width = self.mask.shape
+        mask = torch.from_numpy(self.mask)
+        bootstrap = torch.from_numpy(self.bootstrap)
+        none = torch.zeros(n, width, dtype=torch.int64)
+        events = Events(
+            torch.from_numpy(self.kind),
+            torch.from_numpy(self.spoken),
+            none,
+            torch.zeros(n, width),
+            torch.from_numpy(self.seen),
+            torch.full((n, width), torch.nan, dtype=torch.float64),
+            (mask | bootstrap).sum(1),
+        )
+        return Batch(
+            events=events,
+            positions=torch.arange(width).expand(n, -1),
+            units=torch.from_numpy(self.units),
+            decisions=torch.from_numpy(self.decisions),
+            mask=mask,
+            bootstrap=bootstrap,
+            choices=choices,
+            behaviour_logps=torch.from_numpy(self.logps),
+            rewards=torch.from_numpy(self.rewards),
+            discounts=torch.from_numpy(self.discounts),
+            weights=mask.float(),
+            feedback=torch.full((n, width, n_channels), torch.nan),
+        )
+
+
+def _choices(round_: _Round, places: list[slice], starts: Ints, shape: tuple[int, int]) -> Choices:
+    """Return what was possible at each column: at each place the legal units of its factor."""
+    size = round_.legal.shape[2]
+    if len(places) == 1 and round_.legal.all():
+        return Choices(size, shape)
+    rows, units, columns = [], [], []
+    for k, place in enumerate(places):
+        step, game, unit = np.nonzero(round_.legal[..., place] & round_.acted[..., None])
+        rows.append(game)
+        units.append(unit + place.start)
+        columns.append(starts[step, game] + k)
+    return _restricted(size, shape, *map(np.concatenate, (rows, units, columns)))
+
+
+def _restricted(size: int, shape: tuple[int, int], row: Ints, unit: Ints, column: Ints) -> Choices:
+    """Return choices of nothing but ``unit`` at (``row``, ``column``), where any is named."""
+    restricted = np.zeros(shape, np.bool_)
+    restricted[row, column] = True
+    lines = np.stack([row, unit, column, column + 1], axis=1)
+    return Choices(
+        size, shape, allowed=torch.from_numpy(lines), restricted=torch.from_numpy(restricted)
+    )
+
+
+def _moved(choices: Choices, at: tuple[Tensor, Tensor]) -> Choices:
+    """Return choices of the slots ``at`` (rows [N, 1], columns [N, K]) as rows of their own."""
+    shape = (at[1].shape[0], at[1].shape[1])
+    if choices.restricted is None:
+        return Choices(choices.size, shape)
+    where = torch.full(choices.shape, -1)
+    where[at] = torch.arange(shape[0] * shape[1]).view(shape)
+    row, unit, column, _ = choices.allowed.unbind(1)
+    slot = where[row, column]
+    kept = slot >= 0
+    row, column = slot[kept] // shape[1], slot[kept] % shape[1]
+    return Choices(
+        choices.size,
+        shape,
+        allowed=torch.stack([row, unit[kept], column, column + 1], dim=1),
+        restricted=choices.restricted[at],
+    )
+
+
+def _contexts(seen: Tensor) -> Events:
+    """Return one context a row, of ``seen`` [n, F]."""
+    n = len(seen)
+    one = torch.ones(n, 1, dtype=torch.int64)
+    return Events(
+        one * int(EventKind.CONTEXT),
+        -one,
+        0 * one,
+        torch.zeros(n, 1),
+        seen[:, None],
+        torch.full((n, 1), torch.nan, dtype=torch.float64),
+        one[:, 0],
+    )
