@@ -278,6 +278,7 @@ def test_gymnasium_s_wrapper_counts_episodes():
 
 
 def test_the_board_is_text():
+    register()
     env = gymnasium.make(TIC_TAC_TOE_ID, opponent=lowest, render_mode="ansi")
     env.reset(seed=0)
     env.step(4)
