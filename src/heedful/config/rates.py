@@ -11,6 +11,9 @@ from dataclasses import dataclass
 TOO_NEAR = 10
 """Reinforcement starts from what pre-training found: its rate stays this many times below."""
 
+PRETRAINED = 1e-5
+"""Where pre-training goes on from with a model that was trained elsewhere, on much more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:

@@ -96,6 +96,9 @@ class Policy(Section):
     )
     window: int = key(200, "how long a stream is remembered", unit="events", ge=1, le=1_000_000)
     prior: bool = key(True, "add the log-scores of item-to-item transitions to the logits")
+    plain: bool = key(
+        False, "a network for language: no linear memory, no sense of time, no bias of each unit"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -119,7 +122,15 @@ class Pretrain(Section):
     epochs: int = key(30, "at most this many passes over the streams", ge=1, le=100_000)
     batch: int = key(32, "streams per step", unit="streams", ge=1, le=1_000_000)
     optimiser: Literal["adamw", "adam", "rmsprop"] = key("adamw", "the rule of a step")
-    learning_rate: float = key(0.0, "highest step size; 0: the optimiser's own", ge=0, le=1)
+    learning_rate: float = key(
+        0.0, "highest step size; 0: the optimiser's own, or 1e-5 for a model from elsewhere", ge=0, le=1
+    )
+    schedule: Literal["auto", "cosine", "linear", "constant", "plateau"] = key(
+        "auto", "how the rate falls; auto: cosine, or plateau for a model from elsewhere"
+    )
+    precision: Literal["float32", "bfloat16"] = key(
+        "float32", "what matrices are multiplied in; bfloat16 is faster on processors that have it"
+    )
     weight_decay: float = key(
         0.01, "adamw's decoupled weight decay; the others have none", ge=0, le=10
     )
@@ -133,11 +144,18 @@ class Pretrain(Section):
         0.0, "how far units count by their reward; 0: all alike, 1: in proportion", ge=0, le=1
     )
     validation: bool = key(True, "hold units out: to choose the best epoch, and for the test")
-    split: Literal["leave-one-out", "time"] = key(
-        "leave-one-out", "what is held out: each subject's last two units, or the latest of all"
+    split: Literal["leave-one-out", "time", "episode"] = key(
+        "leave-one-out",
+        "what is held out: each subject's last two units, the latest of all, or whole episodes",
     )
     split_share: float = key(
-        0.1, 'split "time": share of the units to validate on, and to test on', gt=0, lt=0.5
+        0.1,
+        'split "time" or "episode": share of the units, or episodes, to validate and to test on',
+        gt=0,
+        lt=0.5,
+    )
+    criterion: Literal["auto", "ranking", "likelihood"] = key(
+        "auto", 'what the best epoch is best at; auto: likelihood with split "episode", else ranking'
     )
     patience: int = key(10, "epochs without a better validation before it stops", ge=1, le=100_000)
     ema: float = key(0.99, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
@@ -158,6 +176,12 @@ class Pretrain(Section):
         return self.learning_rate or RATES[self.optimiser].default
 
     @property
+    def by_likelihood(self) -> bool:
+        """Whether held-out likelihood chooses the best epoch, and is what ``evaluate`` shows."""
+        auto = self.criterion == "auto" and self.split == "episode"
+        return auto or self.criterion == "likelihood"
+
+    @property
     def decay(self) -> float:
         """The weight decay, of AdamW alone.
 
@@ -170,6 +194,10 @@ class Pretrain(Section):
         if self.bidirectional and self.objective == "next":
             raise ValueError(
                 'bidirectional asks for hidden units: set objective = "masked" or "both" with it'
+            )
+        if self.schedule == "plateau" and not self.validation:
+            raise ValueError(
+                'schedule = "plateau" follows what is held out: set validation = true with it'
             )
         return self
 

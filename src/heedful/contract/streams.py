@@ -375,8 +375,9 @@ class Streams:
         for code in codes:
             if self.rules[code].allowed is None and not len(self.rules[code].forbidden):
                 continue
-            for slot in np.flatnonzero(rule == code):
-                lines.restrict(row, int(column[slot]), self.rules[code])
+            run = np.flatnonzero(np.diff(rule == code, prepend=False, append=False))
+            for begin, stop in run.reshape(-1, 2):
+                lines.restrict(row, column[begin:stop], self.rules[code])
         if any(self.rules[code].quotas is not None for code in codes):
             self._count(row, window, column, seen, lines)
 
@@ -524,17 +525,19 @@ class _Lines:
     def forbid(self, row: int, unit: Ints, first: Ints, after: Ints) -> None:
         self.forbidden.append(np.stack([np.full(len(unit), row), unit, first, after], axis=1))
 
-    def restrict(self, row: int, column: int, rule: Rule) -> None:
+    def restrict(self, row: int, columns: Ints, rule: Rule) -> None:
+        """Bind slots one after the other, at ``columns`` [n], to ``rule``."""
+        first, after = int(columns[0]), int(columns[-1]) + 1
         if rule.allowed is not None:
-            self.restricted.append((row, column))
-            self.allowed.append(_span(row, rule.allowed, column))
+            self.restricted += [(row, column) for column in columns.tolist()]
+            self.allowed.append(_span(row, rule.allowed, first, after))
         if len(rule.forbidden):
-            self.forbidden.append(_span(row, rule.forbidden, column))
+            self.forbidden.append(_span(row, rule.forbidden, first, after))
 
 
-def _span(row: int, units: Ints, column: int) -> Ints:
+def _span(row: int, units: Ints, first: int, after: int) -> Ints:
     n = len(units)
-    return np.stack([np.full(n, row), units, np.full(n, column), np.full(n, column + 1)], axis=1)
+    return np.stack([np.full(n, row), units, np.full(n, first), np.full(n, after)], axis=1)
 
 
 def _stack(lines: list[Ints]) -> torch.Tensor:

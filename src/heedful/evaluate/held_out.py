@@ -1,4 +1,4 @@
-"""How a policy ranks units that it was not trained on, and which units those are."""
+"""How a policy ranks, or expects, units it was not trained on, and which units those are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from heedful.evaluate.checked import FloatArray
 from heedful.evaluate.ranking import ndcg, ranks
 from heedful.policy import Batch, Policy
 
-LOGITS = frozenset({"logits"})
+LOGITS, LOGPS = frozenset({"logits"}), frozenset({"logps"})
 _SLOTS = 4096  # whose logits are in memory at once
 
 Ints = npt.NDArray[np.int64]
@@ -87,6 +87,24 @@ def by_time(streams: Streams, made_at: FloatArray, share: float = 0.1) -> Split:
     train = moment < first
     return Split(
         train, np.flatnonzero(~train & (moment < second)), np.flatnonzero(moment >= second)
+    )
+
+
+def by_episode(streams: Streams, place: FloatArray, share: float = 0.1) -> Split:
+    """Hold out whole episodes: a ``share`` for the test, and as many for validation.
+
+    An episode is held out or not by its own number alone, so that it stays on its side as the log
+    grows, and a version that is trained further has never seen what it is judged on.
+
+    Args:
+        streams: what was encoded.
+        place: [N], within [0, 1), alike for all decisions that belong together: those below
+            ``share`` are for the test, those between it and twice ``share`` for validation.
+        share: within (0, 0.5).
+    """
+    at = place[streams.slots.decision]
+    return Split(
+        at >= 2 * share, np.flatnonzero((at >= share) & (at < 2 * share)), np.flatnonzero(at < share)
     )
 
 
@@ -208,3 +226,27 @@ def held_out_ndcg(
     """Return the mean NDCG@k of ``slots``, of which there is at least one; subjects count alike."""
     found = held_out_ranks(policy, streams, slots, window=window, seen=seen)
     return float(subject_means(streams, slots, ndcg(found, k)).mean())
+
+
+@torch.no_grad()
+def held_out_nll(
+    policy: Policy, streams: Streams, slots: Ints, *, window: int, batch: int = 32
+) -> FloatArray:
+    """Return - log p of the unit that was chosen in each of ``slots``, in nats, [n].
+
+    Given what the server would have shown its policy, of what was possible when it was chosen.
+
+    Args:
+        policy: in evaluation mode.
+        streams: what was encoded.
+        slots: int64, slot numbers.
+        window: events a stream is long.
+        batch: rows at a time.
+    """
+    found = np.zeros(len(streams.slots.unit))
+    for decided, part in decisions(streams, slots, window=window, seen=None, batch=batch):
+        logps = policy.forward(part, LOGPS).logps
+        assert logps is not None
+        found[decided] = -logps[part.mask].double().numpy()
+    wanted: FloatArray = found[slots]
+    return wanted

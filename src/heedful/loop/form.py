@@ -43,6 +43,8 @@ def network_of(config: Config, schema: Schema) -> Policy:
 def _network(config: Config, schema: Schema, kind: str) -> Policy:
     section = config.policy
     options: dict[str, object] = {"width": section.width, "dropout": section.dropout}
+    if section.plain:
+        options["plain"] = True
     if section.layers:
         options["layers"] = section.layers
     if kind == "transformer":

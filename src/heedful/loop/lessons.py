@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ from heedful.config import Pretrain
 from heedful.contract import Streams
 from heedful.evaluate.held_out import (
     Split,
+    by_episode,
     by_time,
     fresh_targets,
     leave_one_out,
@@ -92,7 +94,26 @@ def split_of(section: Pretrain, streams: Streams, snapshot: Snapshot) -> Split:
         return Split(np.ones(len(streams.slots.unit), dtype=bool), nothing, nothing)
     if section.split == "time":
         return by_time(streams, snapshot.decisions.made_at, section.split_share)
+    if section.split == "episode":
+        return by_episode(streams, places_of(snapshot), section.split_share)
     return leave_one_out(streams)
+
+
+def places_of(snapshot: Snapshot) -> np.ndarray:
+    """Return a number within [0, 1) for each decision, [N], alike for what belongs together.
+
+    That is an episode, and all episodes that began with the same context: a prompt that was
+    answered several times is wholly learned from, or wholly held out. The number is a hash of that
+    context, or where there is none (a document's text begins with nothing) of the episode's name.
+    """
+    decisions = snapshot.decisions
+    episodes, first = np.unique(decisions.episode, return_index=True)
+    place = np.empty(len(snapshot.names.episodes))
+    for episode, row in zip(episodes.tolist(), first.tolist(), strict=True):
+        known = decisions.contexts[row] or snapshot.names.episodes[episode]
+        digest = hashlib.blake2b(known.encode(), digest_size=8).digest()
+        place[episode] = int.from_bytes(digest, "big") / 2.0**64
+    return place[decisions.episode]
 
 
 def split_on(card: Card, section: Pretrain) -> Pretrain:

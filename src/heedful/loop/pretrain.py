@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from heedful.config import Pretrain
+from heedful.config.rates import PRETRAINED
 from heedful.contract import Streams, Window
-from heedful.evaluate.held_out import held_out_ndcg
+from heedful.evaluate.held_out import held_out_ndcg, held_out_nll
 from heedful.loop.augment import Similar, crop, hide_feedback, mask
 from heedful.loop.run import Checkpoint, Run
 from heedful.objectives import (
@@ -23,8 +24,9 @@ from heedful.objectives import (
     Means,
     Metrics,
     Optimiser,
+    Plateau,
+    Rates,
     Schedule,
-    Sweep,
     adversarial,
     descend,
     infill,
@@ -66,41 +68,74 @@ def pretrain(
 
     Returns:
         Metrics of the best epoch.
+
+    Raises:
+        ValueError: nothing has a weight, or the rate is to follow what is held out and nothing is.
     """
     training = Training(policy, streams, section, train, window, seed)
+    if isinstance(training.optimiser.schedule, Plateau) and not len(validation):
+        raise ValueError(
+            "the rate falls when what is held out gets no likelier, and nothing is held out: "
+            'import more, or set pretrain.schedule = "cosine"'
+        )
     watch = Best(section.patience)
     training.restore(run.resume(), watch)
+    exam = Exam(streams, validation, window, seen=seen, by_likelihood=section.by_likelihood)
     for epoch in range(training.epoch, section.epochs):
-        if watch.stale(epoch - 1):  # before a pass: one that was taken up may have ended already
+        # before a pass: one that was taken up may have ended already
+        if watch.stale(epoch - 1) or training.converged:
             break
         training.pass_over(epoch, run)
         with training.averaged():
-            score = _validate(policy, streams, validation, window, seen=seen)
+            score = exam.score(policy)
             watch.look(epoch, score, training.module)
-        found, words = _shown(score)
+        training.heed(score)
+        found, words = exam.shown(score)
         run.log(training.optimiser.step_count, {**found, "epoch": epoch}, part="validation")
         run.save(training.checkpoint(epoch + 1, watch))
         run.progress.update(epoch + 1, section.epochs, words)
     watch.put_back(training.module)
     training.module.eval()
-    found, _ = _shown(watch.score)
+    found, _ = exam.shown(watch.score)
     return {**found, "epoch": watch.epoch, "steps": training.optimiser.step_count}
 
 
-def _validate(
-    policy: Policy, streams: Streams, slots: np.ndarray, window: int, *, seen: bool
-) -> float | None:
-    """Return the mean NDCG@10 of the validation slots; ``None`` where there are none."""
-    if not len(slots):
-        return None
-    return held_out_ndcg(policy, streams, slots, window=window, seen=seen)
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What says which epoch is best: how it ranks what is held out, or how likely it finds it.
 
+    Attributes:
+        streams: what was encoded.
+        slots: int64, the slots held out for validation.
+        window: events a stream is long.
+        seen: whether units a subject has had are ranked.
+        by_likelihood: whether likelihood counts; where units are words, a rank says little.
+    """
 
-def _shown(score: float | None) -> tuple[dict[str, float], str]:
-    """Return a validation score as a metric and in words; what was not measured is no metric."""
-    if score is None:
-        return {}, "nothing held out to validate on"
-    return {"ndcg@10": score}, f"validation NDCG@10 {score:.4f}"
+    streams: Streams
+    slots: np.ndarray
+    window: int
+    seen: bool
+    by_likelihood: bool
+
+    def score(self, policy: Policy) -> float | None:
+        """Return the mean NDCG@10, or the mean log-likelihood in nats; ``None`` with no slots."""
+        if not len(self.slots):
+            return None
+        if self.by_likelihood:
+            nll = held_out_nll(policy, self.streams, self.slots, window=self.window)
+            return -float(nll.mean())
+        return held_out_ndcg(
+            policy, self.streams, self.slots, window=self.window, seen=self.seen
+        )
+
+    def shown(self, score: float | None) -> tuple[dict[str, float], str]:
+        """Return a score as a metric and in words; what was not measured is no metric."""
+        if score is None:
+            return {}, "nothing held out to validate on"
+        if self.by_likelihood:
+            return {"nll": -score}, f"validation {-score:.4f} nats per unit"
+        return {"ndcg@10": score}, f"validation NDCG@10 {score:.4f}"
 
 
 class Training:
@@ -115,7 +150,7 @@ class Training:
         window: int,
         seed: int,
         *,
-        schedule: Schedule | Sweep | None = None,
+        schedule: Rates | None = None,
     ) -> None:
         """Begin, with what :func:`pretrain` is given.
 
@@ -141,6 +176,7 @@ class Training:
         self.streams = replace(
             streams, slots=replace(streams.slots, weight=train.astype(np.float64))
         )
+        self.answered = not np.isnan(streams.slots.feedback).all()  # nobody answers a text
         self.similar = similar_units(self.streams) if section.substitute else None
         self.epoch = 0
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -150,6 +186,7 @@ class Training:
             rule=section.optimiser,
             weight_decay=section.decay,
             clip=section.clip,
+            precision=section.precision,
         )
         self.average = Average(parameters, section.ema)
 
@@ -161,11 +198,29 @@ class Training:
         """
         return self.section.objective == "both" and self.section.bidirectional
 
-    def _schedule(self) -> Schedule:
-        section = self.section
+    def _schedule(self) -> Rates:
+        section, elsewhere = self.section, bool(getattr(self.policy, "pretrained", False))
         steps = math.ceil(len(self.rows(0)) / section.batch) * section.epochs
         steps *= 2 if self.by_turns else 1
-        return Schedule(peak=section.rate, steps=steps, warmup=section.warmup, decay="cosine")
+        peak = section.learning_rate or (PRETRAINED if elsewhere else section.rate)
+        decay = section.schedule
+        if decay == "auto":
+            decay = "plateau" if elsewhere and section.validation else "cosine"
+        if decay == "plateau":
+            return Plateau(peak=peak, steps=steps, warmup=section.warmup)
+        return Schedule(peak=peak, steps=steps, warmup=section.warmup, decay=decay)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the rate has fallen as far as it may."""
+        schedule = self.optimiser.schedule
+        return isinstance(schedule, Plateau) and schedule.converged
+
+    def heed(self, score: float | None) -> None:
+        """Let the rate follow a validation score; higher is better."""
+        schedule = self.optimiser.schedule
+        if isinstance(schedule, Plateau) and score is not None:
+            schedule.look(-score)
 
     def rows(self, epoch: int) -> list[Window]:
         """Return the windows of one pass, cut anew each time, if something is learned there."""
@@ -237,7 +292,8 @@ class Training:
         return adversarial(self._loss, batch, reader, self.section.adversarial)
 
     def _loss(self, batch: Batch) -> Loss:
-        weight, channels = self.section.feedback_weight, self.streams.schema.channels
+        weight = self.section.feedback_weight if self.answered else 0.0
+        channels = self.streams.schema.channels
         needs = NEXT_UNIT_NEEDS if weight and channels else LOGPS
         outputs = self.policy.forward(batch, needs)
         loss = next_unit(outputs, batch, channels=channels, feedback_weight=weight)
@@ -250,7 +306,12 @@ class Training:
     def checkpoint(self, epoch: int, watch: Best) -> Checkpoint:
         """Return everything that the next epoch depends on."""
         return Checkpoint.of(
-            {"step": self.optimiser.step_count, "epoch": epoch, "best": watch.facts()},
+            {
+                "step": self.optimiser.step_count,
+                "epoch": epoch,
+                "best": watch.facts(),
+                "plateau": self._plateau(),
+            },
             policy=self.module.state_dict(),
             optimiser=self.optimiser.tensors(),
             average=self.average.tensors(),
@@ -266,6 +327,13 @@ class Training:
         self.average.restore(checkpoint.group("average"))
         watch.restore(checkpoint.group("best"), checkpoint.facts["best"])
         self.epoch = checkpoint.facts["epoch"]
+        if isinstance(self.optimiser.schedule, Plateau):
+            schedule = self.optimiser.schedule
+            schedule.best, schedule.share = checkpoint.facts["plateau"]
+
+    def _plateau(self) -> list[float | None]:
+        schedule = self.optimiser.schedule
+        return [schedule.best, schedule.share] if isinstance(schedule, Plateau) else []
 
 
 @dataclass(slots=True)

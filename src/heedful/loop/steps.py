@@ -14,9 +14,6 @@ from torch import nn
 
 from heedful.config import Config, ConfigWarning
 from heedful.contract import Streams
-from heedful.evaluate.held_out import (
-    held_out_ndcg,
-)
 from heedful.loop import start
 from heedful.loop.bench import NEWEST, Bench, repeats
 from heedful.loop.constraints import constrained
@@ -29,7 +26,7 @@ from heedful.loop.lessons import (
     validation_of,
     without_answers,
 )
-from heedful.loop.pretrain import pretrain
+from heedful.loop.pretrain import Exam, pretrain
 from heedful.loop.range_test import RangeTest, range_test
 from heedful.loop.reinforce import reinforce_from_log
 from heedful.loop.run import Run, fingerprint
@@ -109,12 +106,18 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
         finally:
             run.close()
     policy = network
-    if config.policy.prior:
+    if config.policy.prior and not config.pretrain.by_likelihood:
         policy, chosen = with_prior(network, streams, weights, validation, bench)
         metrics |= chosen
-    elif len(runs) > 1 and len(validation):
-        window, seen = config.policy.window, repeats(bench)
-        metrics["ndcg@10"] = held_out_ndcg(policy, streams, validation, window=window, seen=seen)
+    elif len(runs) > 1:
+        exam = Exam(
+            streams,
+            validation,
+            config.policy.window,
+            seen=repeats(bench),
+            by_likelihood=config.pretrain.by_likelihood,
+        )
+        metrics |= exam.shown(exam.score(policy))[0]
     version = _register(
         bench,
         policy,

@@ -10,7 +10,17 @@ from heedful.objectives.constrained import (
     Price,
     weights_of_decisions,
 )
-from heedful.objectives.descend import RULES, Means, Metrics, Optimiser, Schedule, Sweep, descend
+from heedful.objectives.descend import (
+    RULES,
+    Means,
+    Metrics,
+    Optimiser,
+    Plateau,
+    Rates,
+    Schedule,
+    Sweep,
+    descend,
+)
 from heedful.objectives.infilling import infill
 from heedful.objectives.joint import balanced, joint, ours
 from heedful.objectives.loss import Loss
@@ -57,6 +67,8 @@ __all__ = [
     "Means",
     "Metrics",
     "Optimiser",
+    "Plateau",
+    "Rates",
     "Price",
     "Schedule",
     "Sweep",

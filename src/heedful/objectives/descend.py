@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,6 +100,62 @@ class Sweep:
         return float(self.low * (self.high / self.low) ** (step / max(1, self.steps - 1)))
 
 
+@dataclass(slots=True, kw_only=True)
+class Plateau:
+    """A rate that halves whenever the validation has stopped falling, down to a floor.
+
+    The caller tells it each validation loss (:meth:`look`). The first one that is no better than
+    the best so far halves the rate; one that would fall below ``floor`` ends the descent instead,
+    which is called converged.
+
+    Attributes:
+        peak: the highest rate.
+        steps: in how many steps, at most.
+        warmup: share of them in which the rate rises from 0.
+        floor: the lowest rate, as a share of ``peak``.
+        best: the lowest loss so far, ``None`` before the first.
+        share: the rate now, as a share of ``peak``.
+    """
+
+    peak: float
+    steps: int
+    warmup: float = 0.0
+    floor: float = 2.0**-6
+    best: float | None = None
+    share: float = 1.0
+
+    def rate(self, step: int) -> float:
+        """Return the rate of step ``step``, counted from 0."""
+        rising = Schedule(peak=self.peak, steps=self.steps, warmup=self.warmup)
+        return rising.rate(step) * max(self.share, self.floor)
+
+    def look(self, loss: float) -> None:
+        """Take in a validation loss: lower is better.
+
+        >>> plateau = Plateau(peak=1.0, steps=100)
+        >>> for loss in (3.0, 2.0, 2.5):
+        ...     plateau.look(loss)
+        >>> plateau.rate(7), plateau.converged
+        (0.5, False)
+        """
+        if self.best is None or loss < self.best:
+            self.best = loss
+        else:
+            self.share /= 2.0
+
+    @property
+    def converged(self) -> bool:
+        """Whether the rate would fall below its floor."""
+        return self.share < self.floor
+
+
+Rates = Schedule | Sweep | Plateau
+"""Which learning rate at which step."""
+
+PRECISIONS: Mapping[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
+"""What matrices are multiplied in; ``None``: in the precision of the parameters."""
+
+
 class Optimiser:
     """A rule with a schedule, a bound on the gradient's norm, and a size of micro-batch.
 
@@ -113,19 +170,26 @@ class Optimiser:
     def __init__(
         self,
         parameters: Sequence[nn.Parameter],
-        schedule: Schedule | Sweep,
+        schedule: Rates,
         *,
         rule: str = "adamw",
         weight_decay: float = 0.0,
         clip: float = 1.0,
         micro_batch: int = 1_000_000,
         eps: float = 1e-8,
+        precision: str = "float32",
     ) -> None:
         """Decay matrices only: shrinking a norm or a bias has no use (GPT-3, appendix B).
 
+        With ``precision`` "bfloat16" the loss multiplies matrices in bfloat16; parameters, sums and
+        softmax stay in float32. Where a processor has it in hardware that takes half the time.
+
         Raises:
-            ValueError: there is no such ``rule``.
+            ValueError: there is no such ``rule``, or no such ``precision``.
         """
+        if precision not in PRECISIONS:
+            names = ", ".join(PRECISIONS)
+            raise ValueError(f"precision {precision!r} is unknown: use one of {names}")
         if rule not in RULES:
             raise ValueError(f"optimiser {rule!r} is unknown: use one of {', '.join(RULES)}")
         self.parameters = list(parameters)
@@ -137,6 +201,7 @@ class Optimiser:
         made: Callable[..., torch.optim.Optimizer] = RULES[rule]
         self._rule = made(filled, lr=schedule.rate(0), eps=eps)
         self.schedule, self.clip, self.micro_batch = schedule, clip, micro_batch
+        self.precision = PRECISIONS[precision]
         self.step_count = 0
 
     def step(self, count: float) -> Metrics:
@@ -224,10 +289,17 @@ def _sum(loss: Callable[[Batch], Loss], batch: Batch, optimiser: Optimiser) -> d
     for micro in (
         batch.split(optimiser.micro_batch) if len(batch) > optimiser.micro_batch else [batch]
     ):
-        part = loss(micro)
+        with _precision(optimiser, micro):
+            part = loss(micro)
         part.value.backward()  # type: ignore[no-untyped-call]
         total["count"] += float(part.count)
         total["loss"] += float(part.value.detach())
         for name, value in part.metrics.items():
             total[name] = total.get(name, 0.0) + float(value)
     return total
+
+
+def _precision(optimiser: Optimiser, batch: Batch) -> AbstractContextManager[object]:
+    if optimiser.precision is None:
+        return nullcontext()
+    return torch.autocast(batch.positions.device.type, optimiser.precision)

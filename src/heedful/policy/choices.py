@@ -56,6 +56,28 @@ class Choices:
         """Whether every unit is possible in every slot, and no logit is lowered."""
         return self.restricted is None and not len(self.forbidden) and self.bounds is None
 
+    def always_out(self, slots: Tensor) -> Tensor | None:
+        """Return the units that no slot may hold, int64 [n], where nothing else is ruled out.
+
+        As in a language, whose marks are no words. ``None`` where slots differ.
+
+        Args:
+            slots: bool [B, T], the slots that count.
+        """
+        if self.unrestricted:
+            return self.forbidden[:, 1]
+        if self.restricted is not None or self.bounds is not None:
+            return None
+        row, unit, first, after = self.forbidden.unbind(1)
+        place = torch.arange(self.shape[1], device=slots.device).expand_as(slots)
+        head = torch.where(slots, place, self.shape[1]).amin(1)
+        tail = torch.where(slots, place, -1).amax(1)
+        if bool(((first > head[row]) | (after <= tail[row])).any()):
+            return None
+        pairs = torch.unique(row * self.size + unit)
+        units, counts = torch.unique(pairs % self.size, return_counts=True)
+        return units if bool((counts == int(slots.any(1).sum())).all()) else None
+
     def mask(self, slots: Tensor | None = None) -> Tensor | None:
         """Return which units are possible, bool [N, V], or ``None`` where all of them are.
 

@@ -21,7 +21,7 @@ from heedful.policy.batch import (
     outputs_from_logits,
     scatter,
 )
-from heedful.policy.choices import Choices
+from heedful.policy.choices import IMPOSSIBLE, Choices
 from heedful.policy.growth import enlarged
 from heedful.policy.likelihood import log_likelihood
 from heedful.policy.timing import TimeGaps, last_known, since_last
@@ -34,8 +34,14 @@ UNANSWERED = 0.0
 class EventEmbedding(nn.Module):
     """Reads an event as the sum of what it is, what it speaks of, what was answered, and when."""
 
-    def __init__(self, schema: Schema, width: int) -> None:
-        """Make tables for ``schema``; the unit table is also the output layer (tied weights)."""
+    def __init__(self, schema: Schema, width: int, *, timed: bool = True) -> None:
+        """Make tables for ``schema``; the unit table is also the output layer (tied weights).
+
+        Args:
+            schema: what the events look like.
+            width: D.
+            timed: whether to read how long ago the event before was.
+        """
         super().__init__()
         n_channels = len(schema.channels) + 1
         self.kind = nn.Embedding(len(EventKind), width)
@@ -43,12 +49,15 @@ class EventEmbedding(nn.Module):
         self.channel = nn.Embedding(n_channels, width)
         self.value = nn.Embedding(n_channels, width)
         self.features = nn.Linear(schema.features, width, bias=False) if schema.features else None
-        self.gap = TimeGaps(width)
+        self.gap = TimeGaps(width) if timed else None
         for table in (self.kind, self.unit, self.channel, self.value):
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, events: Events, gaps: Tensor) -> Tensor:
-        """Return [B, L, D]; ``gaps`` [B, L] are the seconds since the event before, NaN unknown."""
+    def forward(self, events: Events, gaps: Tensor | None) -> Tensor:
+        """Return [B, L, D]; ``gaps`` [B, L] are the seconds since the event before, NaN unknown.
+
+        They are ``None`` where time is not read.
+        """
         unknown = self.unit.num_embeddings - 1
         of_unit = (events.kind == EventKind.UNIT) | (events.unit >= 0)
         unit = self.unit(torch.where(events.unit >= 0, events.unit, unknown))
@@ -57,7 +66,7 @@ class EventEmbedding(nn.Module):
         x = x + self.channel(events.channel) + value
         if self.features is not None:
             x = x + self.features(events.features.to(unit.dtype))
-        return torch.as_tensor(x + self.gap(gaps))
+        return torch.as_tensor(x if self.gap is None else x + self.gap(gaps))
 
     def units(self) -> Tensor:
         """Return the vectors of all units, [V, D]: the weight of the output layer, tied."""
@@ -125,7 +134,7 @@ class NetworkState:
 
     Attributes:
         body: what its body remembers.
-        sums: [B, D], of its memory.
+        sums: [B, D], of its memory; [B, 0] where it has none.
         at: float64 [B], when something last happened, NaN where no time is known.
     """
 
@@ -157,23 +166,31 @@ class Network(nn.Module, ABC):
     a given unit. They are two heads with two names: a click probability is not a policy. Beside
     the body (attention or recurrence) stands a linear memory, wide beside deep.
 
+    A *plain* network is what a language needs, and no more: no memory, no sense of time, no bias
+    of each unit. Its language part can be exported (:mod:`heedful.policy.language`).
+
     Subclasses give ``_read`` (a full causal pass), ``_extend`` (the same, incrementally) and
     ``_empty`` (the state before any event).
     """
 
     kind: str
 
-    def __init__(self, schema: Schema, *, width: int, dropout: float) -> None:
+    bias: Tensor
+
+    def __init__(self, schema: Schema, *, width: int, dropout: float, plain: bool = False) -> None:
         """Make the parts all networks share; D is ``width``."""
         super().__init__()
         self.schema = schema
-        self.width = width
-        self.embed = EventEmbedding(schema, width)
-        self.memory = Memory(schema, width)
-        self.asked = TimeGaps(width)
+        self.width, self.plain = width, plain
+        self.embed = EventEmbedding(schema, width, timed=not plain)
+        self.memory = None if plain else Memory(schema, width)
+        self.asked = None if plain else TimeGaps(width)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
-        self.bias = nn.Parameter(torch.zeros(schema.size))
+        if plain:
+            self.register_buffer("bias", torch.zeros(schema.size), persistent=False)
+        else:
+            self.bias = nn.Parameter(torch.zeros(schema.size))
         self.value_head = nn.Linear(width, 1)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
@@ -219,7 +236,9 @@ class Network(nn.Module, ABC):
         if scope == "all":
             return list(self.parameters())
         heads = [self.norm, self.value_head, self.feedback_head]
-        chosen = [self.bias, *(p for head in heads if head is not None for p in head.parameters())]
+        chosen = [p for head in heads if head is not None for p in head.parameters()]
+        if isinstance(self.bias, nn.Parameter):
+            chosen.insert(0, self.bias)
         return chosen if scope == "heads" else chosen + self._last_block()
 
     @abstractmethod
@@ -246,13 +265,15 @@ class Network(nn.Module, ABC):
         mean = self.embed.unit.mean(self.bias)
         warmed = self.embed.unit.describe(features, chosen, dropout)
         self.bias[warmed] = mean  # it goes on from where it was scored
-        self.memory.key.weight[self.embed.unit.cold] = 0.0
+        if self.memory is not None:
+            self.memory.key.weight[self.embed.unit.cold] = 0.0
 
     def start(self, n: int) -> NetworkState:
         """Return ``n`` streams that have seen their START."""
         starts = Events.starts(n, self.schema.features).to(self.bias.device)
         nowhere = torch.full((n,), torch.nan, dtype=torch.float64, device=self.bias.device)
-        empty = NetworkState(self._empty(n), self.bias.new_zeros(n, self.width), nowhere)
+        n_sums = 0 if self.memory is None else self.width
+        empty = NetworkState(self._empty(n), self.bias.new_zeros(n, n_sums), nowhere)
         return self._append(empty, starts)[0]
 
     def step(
@@ -279,8 +300,10 @@ class Network(nn.Module, ABC):
             outputs = Outputs(values=outputs.values, feedback=scatter(predicted, batch.mask))
         if not need & {"logps", "entropy", "logits"}:
             return outputs
-        if not need & {"entropy", "logits"} and batch.choices.unrestricted:
+        out = None if need & {"entropy", "logits"} else batch.choices.always_out(batch.mask)
+        if out is not None:
             weight, bias = self.embed.units(), self.embed.unit.biases(self.bias)
+            bias = bias.index_fill(0, out, IMPOSSIBLE) if len(out) else bias
             chosen = log_likelihood(at_units, weight, bias, batch.units[batch.mask])
             return replace(outputs, logps=scatter(chosen, batch.mask))
         logits = batch.choices.apply(self._score(at_units), batch.mask)
@@ -303,9 +326,11 @@ class Network(nn.Module, ABC):
         """
         events = batch.events
         at = last_known(events.time)
-        embedded = self.dropout(self.embed(events, since_last(events.time, at)))
+        embedded = self.dropout(self.embed(events, self._gaps(events, at)))
         read = self._read_both_ways if batch.both_ways else self._read
-        known = read(embedded, at, events.lengths) + self.dropout(self.memory(events))
+        known = read(embedded, at, events.lengths)
+        if self.memory is not None:
+            known = known + self.dropout(self.memory(events))
         rows = torch.arange(len(batch), device=known.device)[:, None].expand_as(batch.positions)
         place = (rows[batch.mask], batch.positions[batch.mask])
         now = None if batch.choices.now is None else batch.choices.now[batch.mask]
@@ -313,15 +338,22 @@ class Network(nn.Module, ABC):
 
     def _append(self, state: NetworkState, events: Events) -> tuple[NetworkState, Tensor]:
         at = last_known(events.time, state.at)
-        embedded = self.dropout(self.embed(events, since_last(events.time, at, state.at)))
+        embedded = self.dropout(self.embed(events, self._gaps(events, at, state.at)))
         body, known = self._extend(state.body, embedded, at, events.lengths)
-        sums = self.memory.extend(state.sums, events)
         last = at[:, -1] if at.shape[1] else state.at
+        if self.memory is None:
+            return NetworkState(body, state.sums, last), known
+        sums = self.memory.extend(state.sums, events)
         return NetworkState(body, sums, last), known + self.dropout(sums)
+
+    def _gaps(self, events: Events, at: Tensor, before: Tensor | None = None) -> Tensor | None:
+        return None if self.plain else since_last(events.time, at, before)
 
     def _asked(self, known: Tensor, at: Tensor, now: Tensor | None) -> Tensor:
         """Return ``known`` [N, D] at the moment of asking: how long nothing has happened."""
-        return known if now is None else known + self.asked(now - at)
+        if now is None or self.asked is None:
+            return known
+        return torch.as_tensor(known + self.asked(now - at))
 
     def _feedback(self, known: Tensor, units: Tensor) -> Tensor:
         if self.feedback_head is None:
@@ -329,7 +361,9 @@ class Network(nn.Module, ABC):
         return torch.as_tensor(self.feedback_head(known, self.embed.unit(units), units))
 
     def _score(self, known: Tensor) -> Tensor:
-        return functional.linear(known, self.embed.units(), self.embed.unit.biases(self.bias))
+        """Return logits [N, V], in full precision: their log-softmax is taken next."""
+        with torch.autocast(known.device.type, enabled=False):
+            return functional.linear(known, self.embed.units(), self.embed.unit.biases(self.bias))
 
 
 class FeedbackHead(nn.Module):

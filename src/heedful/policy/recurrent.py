@@ -43,10 +43,16 @@ class Recurrent(Network):
     kind = "recurrent"
 
     def __init__(
-        self, schema: Schema, *, width: int = 64, layers: int = 1, dropout: float = 0.0
+        self,
+        schema: Schema,
+        *,
+        width: int = 64,
+        layers: int = 1,
+        dropout: float = 0.0,
+        plain: bool = False,
     ) -> None:
-        """Make a network of D = ``width``."""
-        super().__init__(schema, width=width, dropout=dropout)
+        """Make a network of D = ``width``; ``plain``: without memory, time and unit biases."""
+        super().__init__(schema, width=width, dropout=dropout, plain=plain)
         self.layers = layers
         self.gru = nn.GRU(
             width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0
@@ -60,6 +66,7 @@ class Recurrent(Network):
             "width": self.width,
             "layers": self.layers,
             "dropout": self.dropout.p,
+            "plain": self.plain,
         }
 
     def _last_block(self) -> list[nn.Parameter]:

@@ -14,6 +14,9 @@ from heedful.policy.batch import Schema
 from heedful.policy.network import Network
 from heedful.policy.timing import angles_of_time
 
+ROTATIONS = 10_000.0
+"""The slowest pair turns by one radian in so many places."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyValueState:
@@ -94,13 +97,14 @@ class Block(nn.Module):
         What a block adds is dropped out, attention weights are not: so the L x L weights are never
         written to memory, which halves the cost of training on a CPU.
         """
-        mixed = functional.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=mask,
-            is_causal=mask is None,
-        )
+        with torch.autocast(query.device.type, enabled=False):  # on a CPU slower in bfloat16
+            mixed = functional.scaled_dot_product_attention(
+                query,
+                key,
+                value.to(query.dtype),
+                attn_mask=mask,
+                is_causal=mask is None,
+            )
         x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
         return torch.as_tensor(x + self.dropout(self.mlp(self.norm_mlp(x))))
 
@@ -111,26 +115,31 @@ class Turn:
     Source: Su et al., RoFormer, arXiv 2104.09864, equation 15: the product of a turned query and
     key depends on their distance only. Half of the pairs turn with the place in the stream and half
     with the time, so attention sees how many events ago and how long ago. Where no time is known
-    the pairs of time are 0 and say nothing.
+    the pairs of time are 0 and say nothing. Where time is not read at all, every pair turns with
+    the place.
     """
 
-    def __init__(self, positions: Tensor, at: Tensor, size: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, positions: Tensor, at: Tensor | None, size: int, dtype: torch.dtype
+    ) -> None:
         """Compute the angles once for all blocks.
 
         Args:
             positions: int64 [B, L] or [1, L].
-            at: float64 [B, L], NaN unknown.
+            at: float64 [B, L], NaN unknown; ``None``: time is not read.
             size: E = D/H, a multiple of 2.
             dtype: of the queries and keys.
         """
         half = size // 2
-        by_time = half // 2
-        place = torch.arange(half - by_time, device=at.device) / (half - by_time)
-        of_place = (positions[..., None] * 10_000.0**-place).expand(*at.shape, -1)
-        known = ~torch.isnan(at)[..., None]
-        of_time = torch.where(known, angles_of_time(at, by_time), 0.0)
-        angle = torch.cat([of_place.double(), of_time], dim=-1)
-        heard = torch.cat([torch.ones_like(of_place), known.expand_as(of_time)], dim=-1)
+        by_time = 0 if at is None else half // 2
+        place = torch.arange(half - by_time, device=positions.device) / (half - by_time)
+        angle = positions[..., None] * ROTATIONS**-place
+        heard = torch.ones_like(angle)
+        if at is not None:
+            known = ~torch.isnan(at)[..., None]
+            of_time = torch.where(known, angles_of_time(at, by_time), 0.0)
+            angle = torch.cat([angle.expand(*at.shape, -1).double(), of_time], dim=-1)
+            heard = torch.cat([heard.expand(*at.shape, -1), known.expand_as(of_time)], dim=-1)
         self.sine = (angle.sin() * heard).to(dtype)[:, None]
         self.cosine = (angle.cos() * heard).to(dtype)[:, None]
 
@@ -154,15 +163,16 @@ class Transformer(Network):
         layers: int = 2,
         heads: int = 2,
         dropout: float = 0.0,
+        plain: bool = False,
     ) -> None:
-        """Make a network of D = ``width``.
+        """Make a network of D = ``width``; ``plain``: without memory, time and unit biases.
 
         Raises:
             ValueError: ``width`` does not split into ``heads`` of an even number of dimensions.
         """
         if width % (2 * heads):
             raise ValueError(f"width {width} must be a multiple of 2 * heads = {2 * heads}")
-        super().__init__(schema, width=width, dropout=dropout)
+        super().__init__(schema, width=width, dropout=dropout, plain=plain)
         self.heads, self.layers = heads, layers
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
 
@@ -175,6 +185,7 @@ class Transformer(Network):
             "layers": self.layers,
             "heads": self.heads,
             "dropout": self.dropout.p,
+            "plain": self.plain,
         }
 
     def _last_block(self) -> list[nn.Parameter]:
@@ -194,12 +205,15 @@ class Transformer(Network):
 
     def _attend(self, x: Tensor, at: Tensor, mask: Tensor | None) -> Tensor:
         positions = torch.arange(x.shape[1], device=x.device)[None]
-        turn = Turn(positions, at, self.width // self.heads, x.dtype)
+        turn = self._turn(positions, at, x.dtype)
         for block in self.blocks:
             assert isinstance(block, Block)
             query, key, value = block.project(x, turn)
             x = block.attend(x, query, key, value, mask)
         return torch.as_tensor(self.norm(x))
+
+    def _turn(self, positions: Tensor, at: Tensor, dtype: torch.dtype) -> Turn:
+        return Turn(positions, None if self.plain else at, self.width // self.heads, dtype)
 
     def _extend(
         self, state: KeyValueState, x: Tensor, at: Tensor, lengths: Tensor
@@ -213,7 +227,7 @@ class Transformer(Network):
         real = offset < lengths[:, None]
         mask = torch.arange(columns, device=x.device) <= positions[..., None]  # [B, L, columns]
         place = (torch.nonzero(real)[:, 0], positions[real])
-        turn = Turn(positions, at, self.width // self.heads, x.dtype)
+        turn = self._turn(positions, at, x.dtype)
         all_keys, all_values = [], []
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
