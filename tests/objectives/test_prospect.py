@@ -170,7 +170,7 @@ def test_what_cannot_be_mismatched_is_refused() -> None:
     with pytest.raises(ValueError, match="one decision each"):
         mismatched(batch.filled(units=torch.where(batch.mask, 2 - batch.units, 0)))
     bound = replace(batch.choices, forbidden=torch.tensor([[0, 1, 0, 1]]))
-    with pytest.raises(ValueError, match="every unit is possible"):
+    with pytest.raises(ValueError, match="the same units are possible"):
         mismatched(replace(batch, choices=bound))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from heedful.cli.options import By, Epochs, Folder, Json, Rate, Seed, Settings, overrides, somebody
-from heedful.cli.outcome import outcome, say
+from heedful.cli.outcome import FAILED, outcome, say
 from heedful.cli.output import print_json, print_metrics, print_words
 
 if TYPE_CHECKING:
@@ -143,7 +143,12 @@ def reinforce(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Make a candidate from the feedback in the log."""
+    """Make a candidate from the feedback in the log, or by playing.
+
+    [reinforce] objective says how; "auto" takes what the feedback in the log can feed most: see
+    heedful canary. If learning collapses it stops, the last policy that was well is the candidate,
+    and the command fails.
+    """
     flags = overrides(
         settings,
         reinforce__epochs=epochs,
@@ -198,6 +203,13 @@ def _train(
             f"Curves: tensorboard --logdir {opened.runs}\n"
             f"What it is worth: heedful evaluate {folder} {version.name}"
         )
+        if metrics.get("collapsed"):
+            say(
+                f"heedful: learning collapsed and was stopped: {metrics['collapse']}. Version "
+                f"{version.name} is the last policy that was well; try a lower [interact] "
+                "learning_rate, or a higher kl"
+            )
+            raise typer.Exit(FAILED)
 
 
 def run(

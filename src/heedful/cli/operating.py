@@ -63,6 +63,10 @@ def _print_status(found: Status) -> None:
         print_words(f"Blocked: {', '.join(found.blocked)}.")
     if found.held:
         print_words(f"Held for a person: {found.held:,}; see heedful review.")
+    if found.learns is not None:
+        print_words(f"heedful reinforce {found.learns.words()}.")
+    if found.refused:
+        print_words(f"heedful reinforce would refuse: {found.refused}.")
 
 
 def stop(workspace: Folder, version: Stopped, why: Why, by: By = "", json: Json = False) -> None:

@@ -96,7 +96,8 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     """Print metrics by name, one a line."""
     width = max(map(len, metrics), default=0)
     for name, value in metrics.items():
-        print(f"  {name:<{width}}  {value:g}" if isinstance(value, int | float) else name)
+        shown = f"{value:g}" if isinstance(value, int | float) else str(value)
+        print(f"  {name:<{width}}  {shown}")
 
 
 def print_problems(report: ImportReport) -> None:

@@ -259,8 +259,19 @@ class Reward(Section):
 
 
 class Reinforce(Section):
-    """Learning from the rewards in the log."""
+    """Learning from the feedback in the log."""
 
+    objective: Literal[
+        "auto",
+        "reinforce",
+        "dpo",
+        "ipo",
+        "kto",
+        "regression",
+        "ppo",
+        "rloo",
+        "grpo",
+    ] = key("auto", "how it learns; auto: as most of the feedback in the log asks for")
     epochs: int = key(4, "passes over the rewarded decisions", ge=1, le=100_000)
     batch: int = key(64, "streams per step", unit="streams", ge=1, le=1_000_000)
     learning_rate: float = key(1e-4, "AdamW's highest step size", gt=0, le=1)
@@ -284,11 +295,35 @@ class Reinforce(Section):
     gamma: float = key(
         0.0, "discount between decisions; 0: a decision answers for itself", ge=0, le=1
     )
+    beta: float = key(
+        0.1, "dpo, ipo, kto: how dearly leaving the first policy is paid for", gt=0, le=1e3
+    )
+    margin: float = key(
+        0.0, "dpo, ipo: ask for so much more where the ratings lie 1 apart", ge=0, le=1e3
+    )
+    noise: float = key(
+        0.0, "dpo, ipo: share of comparisons thought to be the wrong way round", ge=0, lt=0.5
+    )
+    temperature: float = key(
+        1.0,
+        "regression: how much more what paid counts, in standard deviations of the reward",
+        gt=0,
+        le=1e3,
+    )
+    held_out: float = key(
+        0.1, "dpo, ipo, kto, regression: share of the conversations it is judged on", ge=0, le=0.5
+    )
 
 
 class Interact(Section):
     """Learning from what the policy does itself: in an environment, or judged by a reward."""
 
+    reward: str = key(
+        "", 'dialogue: who judges replies, a Python function as "module:name"', pattern=FUNCTION
+    )
+    unfinished: float = key(
+        -1.0, "dialogue: what a reply earns that was cut off before its end", ge=-1e9, le=1e9
+    )
     rounds: int = key(100, "how often it plays, and then learns from it", ge=1, le=10_000_000)
     environments: int = key(64, "environments that are played side by side", ge=1, le=100_000)
     decisions: int = key(1, "decisions in each of them in a round", ge=1, le=1_000_000)
@@ -344,6 +379,14 @@ class Interact(Section):
         "best", "which policy is left: the one that earned most, or the last one"
     )
     save: int = key(10, "rounds between two checkpoints", ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.environments % self.group:
+            raise ValueError(
+                f"environments ({self.environments}) has to be a multiple of group ({self.group})"
+            )
+        return self
 
 
 class Tune(Section):

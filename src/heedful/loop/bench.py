@@ -107,13 +107,17 @@ class Bench:
                 if there is one. A trial is judged by its candidate's, so that what earlier subjects
                 earned stays what it was.
         """
+        return self._earn(snapshot, self.reads(reward))
+
+    def reads(self, reward: str | None = NEWEST) -> Reward:
+        """Return what reads people's words and numbers as ``[reward]`` asks; see :meth:`earned`."""
         section = self.config.reward
         name = self.shelf.newest() if reward == NEWEST else reward
         ratings = None
         if section.comments and name is not None:
             reader = Fitted.load(self.shelf.folder(name)).comments
             ratings = ReadRatings(section, reader)
-        return self._earn(snapshot, from_config(section, ratings))
+        return from_config(section, ratings)
 
     def learned(self, snapshot: Snapshot, reward: str | None) -> Earned:
         """Return what the units of ``snapshot`` earned for the purpose of learning.

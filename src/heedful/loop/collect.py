@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from gymnasium.vector import AutoresetMode
 
-from heedful.contract import Domain, Environment, Session, Stream, as_rule, decide
+from heedful.contract import Domain, Environment, Session, Stream, as_rule, decide, stream_of
 from heedful.policy import Policy, Vocabulary
 from heedful.record import ALL_UNITS, ChoiceSet, Context, Decision, End, Feedback, Kind
 from heedful.store.snapshot import Snapshot
@@ -45,8 +45,9 @@ class _Player:
 class Collector:
     """Plays a policy in a vector environment, and goes on where it stopped.
 
-    Each environment is one subject, whose stream goes on through its episodes. All three of
-    Gymnasium's autoreset modes give the same rollout: a step that only resets is never recorded.
+    Each environment is one subject, whose stream goes on through its episodes, unless they are
+    conversations. All three of Gymnasium's autoreset modes give the same rollout: a step that only
+    resets is never recorded.
 
     A rollout holds all that the policy saw: streams begin anew with each :meth:`play`, in the
     middle of an episode if need be. So replaying a rollout gives the probabilities it was drawn
@@ -242,7 +243,10 @@ class Collector:
         )
         player.session.stream.append(end)
         records.append(end)
+        before = stream_of(self._domain, player.subject, player.episode_id)
         player.episode, player.step = player.episode + 1, 0
+        if stream_of(self._domain, player.subject, player.episode_id) != before:
+            player.session = self._session()
 
     def _after(self, acting: list[int], done: npt.NDArray[np.bool_]) -> None:
         """Bring environments whose episode is over back to a start, as their mode wants it."""

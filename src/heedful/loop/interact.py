@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from heedful.config import Interact
+from heedful.loop.kept import Kept, copied
 from heedful.loop.run import Checkpoint, Run
 from heedful.loop.watchdog import Watchdog
 from heedful.objectives import (
@@ -179,7 +180,7 @@ class _Learning:
         self.objective, self.seed, self.longest, self.cut = objective, seed, longest, cut
         self.module = cast(nn.Module, policy)
         self.watchdog = Watchdog(section)
-        self.kept = _Kept()
+        self.kept = Kept()
         self.scale = Scale()
         self.well: dict[str, Tensor] = {}
         self.scores: deque[float] = deque(maxlen=SMOOTH)
@@ -308,7 +309,7 @@ class _Learning:
         if not math.isnan(found["score"]):
             self.scores.append(found["score"])
         if self.watchdog.well:
-            self.well = _copied(self.module)
+            self.well = copied(self.module)
         if self.scores and self.watchdog.well:
             self.kept.look(number, float(np.mean(self.scores)), self.module)
 
@@ -336,7 +337,7 @@ class _Learning:
             "number": number,
             "scores": list(self.scores),
             "scale": [self.scale.mean, self.scale.deviation],
-            "kept": [self.kept.number, self.kept.score],
+            "kept": self.kept.facts(),
             "watchdog": self.watchdog.facts(),
             "found": {n: v for n, v in found.items() if not math.isnan(v)},
         }
@@ -356,30 +357,11 @@ class _Learning:
         self.module.load_state_dict(checkpoint.group("policy"))
         self.optimiser.restore(checkpoint.group("optimiser"))
         self.well = checkpoint.group("well")
-        number, score = facts["kept"]
-        self.kept = _Kept(number, score, checkpoint.group("kept"))
+        self.kept = Kept.of(facts["kept"], checkpoint.group("kept"))
         self.watchdog.restore(facts["watchdog"])
         self.scores.extend(facts["scores"])
         self.scale = Scale(*facts["scale"])
         self.number, self.found = facts["number"], facts["found"]
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The weights that earned most."""
-
-    number: int = -1
-    score: float = -math.inf
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def look(self, number: int, score: float, module: nn.Module) -> None:
-        """Keep ``module``'s weights if they are the best so far; of equals the later ones."""
-        if score >= self.score:
-            self.number, self.score, self.weights = number, score, _copied(module)
-
-
-def _copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def looks_of(batch: Batch) -> dict[str, float]:

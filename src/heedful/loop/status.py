@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from heedful.evaluate import Verdict
 from heedful.loop.bench import Bench
 from heedful.loop.deploy import look_at
-from heedful.store.registry import AuditEntry, Trial
+from heedful.loop.improve import routed
+from heedful.loop.router import NothingToLearnError, Route
+from heedful.loop.steps import learned_until
+from heedful.reward import RewardError
+from heedful.store.registry import AuditEntry, Trial, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,9 @@ class Status:
         verdict: what the gate says of it so far.
         blocked: units that no decision may hold.
         held: decisions that wait for a person.
+        learns: which objective the next reinforcement of the live version would learn by, and the
+            feedback there is; ``None`` before anything is live.
+        refused: why it could not learn as ``[reinforce] objective`` asks, else empty.
     """
 
     live: str | None
@@ -32,6 +39,8 @@ class Status:
     verdict: Verdict | None
     blocked: tuple[str, ...]
     held: int
+    learns: Route | None = None
+    refused: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON; the verdict without its history."""
@@ -41,6 +50,8 @@ class Status:
             "trial": self._trial(),
             "blocked": list(self.blocked),
             "held": self.held,
+            "learns": None if self.learns is None else self.learns.to_dict(),
+            "refused": self.refused,
         }
 
     def _trial(self) -> dict[str, object] | None:
@@ -69,6 +80,7 @@ def status(bench: Bench) -> Status:
     """Return how things stand; nothing is changed, and no judgement is spent."""
     registry, trial = bench.registry, bench.registry.trial()
     live, look = registry.live(), None if trial is None else look_at(bench, trial)
+    learns, refused = (None, "") if live is None else _learns(bench, live)
     return Status(
         live=None if live is None else live.name,
         live_since=None if live is None else _since(registry.audit(), live.name),
@@ -77,7 +89,17 @@ def status(bench: Bench) -> Status:
         verdict=None if look is None else look.verdict,
         blocked=tuple(sorted(registry.blocked())),
         held=len(registry.waiting()),
+        learns=learns,
+        refused=refused,
     )
+
+
+def _learns(bench: Bench, live: Version) -> tuple[Route | None, str]:
+    """Return how the next reinforcement of ``live`` would learn, or why it could not."""
+    try:
+        return routed(bench, bench.log.snapshot(), after=learned_until(bench, live)), ""
+    except (NothingToLearnError, RewardError) as error:
+        return None, str(error)
 
 
 def _since(audit: Sequence[AuditEntry], version: str) -> float | None:

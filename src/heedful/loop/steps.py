@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +16,10 @@ from heedful.contract import Streams
 from heedful.loop import start
 from heedful.loop.bench import NEWEST, Bench, repeats
 from heedful.loop.constraints import constrained
+from heedful.loop.direct import SORT_OF
 from heedful.loop.form import members_of, network_of, with_prior, without_floor
+from heedful.loop.improve import played, routed, told_directly
+from heedful.loop.leave import inputs_of, register, run_of
 from heedful.loop.lessons import (
     by_reward,
     chosen_by_people,
@@ -29,26 +31,22 @@ from heedful.loop.lessons import (
 from heedful.loop.pretrain import Exam, pretrain
 from heedful.loop.range_test import RangeTest, range_test
 from heedful.loop.reinforce import reinforce_from_log
+from heedful.loop.router import PLAYED
 from heedful.loop.run import Run, fingerprint
 from heedful.loop.tune import gather, tune
 from heedful.policy import (
-    Floor,
     Policy,
     Popularity,
     Vocabulary,
     clone,
     load,
-    save,
 )
 from heedful.reward import (
     RewardError,
 )
 from heedful.store.registry import (
     Card,
-    Data,
     Version,
-    current_code,
-    current_environment,
 )
 from heedful.store.snapshot import Snapshot
 
@@ -68,7 +66,7 @@ def popularity(bench: Bench) -> Version:
     counts = np.bincount(streams.slots.unit, weights=liked, minlength=len(vocabulary))
     policy = Popularity(bench.domain.schema(vocabulary), sharpness=1.0)
     policy.fit(torch.from_numpy(counts))
-    return _register(bench, policy, vocabulary, snapshot, step="popularity", metrics={})
+    return register(bench, policy, vocabulary, snapshot, step="popularity", metrics={})
 
 
 def pretrained(bench: Bench, parent: Version | None = None) -> Version:
@@ -89,7 +87,7 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
     metrics: dict[str, float] = {}
     runs = []
     for number, member in enumerate(members_of(network)):
-        run = _run(bench, "pretrain", made.snapshot, parent=parent, member=number)
+        run = run_of(bench, "pretrain", made.snapshot, parent=parent, member=number)
         runs.append(run)
         try:
             metrics = pretrain(
@@ -118,7 +116,7 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
             by_likelihood=config.pretrain.by_likelihood,
         )
         metrics |= exam.shown(exam.score(policy))[0]
-    version = _register(
+    version = register(
         bench,
         policy,
         made.vocabulary,
@@ -145,7 +143,7 @@ def rates_tried(bench: Bench, parent: Version | None = None) -> tuple[RangeTest,
 
     config = bench.config
     made = _ready(bench, parent)
-    run = _run(bench, "range-test", made.snapshot, parent=parent)
+    run = run_of(bench, "range-test", made.snapshot, parent=parent)
     try:
         run.resume()  # it takes seconds, so it begins anew
         found = range_test(
@@ -224,6 +222,8 @@ def reinforced(
 ) -> Version:
     """Improve ``parent`` on the feedback in the log, staying near it; new units are taken up.
 
+    How, ``[reinforce] objective`` says: see :mod:`heedful.loop.router`.
+
     Args:
         bench: what is worked with.
         parent: the version to improve.
@@ -239,6 +239,12 @@ def reinforced(
     """
     _warn(bench.config)
     snapshot = bench.log.snapshot(until)
+    after = learned_until(bench, parent) if after is None else after
+    chosen = routed(bench, snapshot, after=after)
+    if chosen.objective in PLAYED:
+        return played(bench, parent, snapshot, chosen)
+    if chosen.objective in SORT_OF:
+        return told_directly(bench, parent, snapshot, chosen, after=after)
     reward = _named_reward(bench, reward)
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
     policy = clone(loaded.policy)
@@ -256,7 +262,7 @@ def reinforced(
     )
     slots = streams.slots
     earned_so_far = fingerprint(slots.reward, slots.weight, slots.measured)
-    run = _run(bench, "reinforce", snapshot, parent=parent, reward=reward, earned=earned_so_far)
+    run = run_of(bench, "reinforce", snapshot, parent=parent, reward=reward, earned=earned_so_far)
     try:
         metrics = reinforce_from_log(
             policy,
@@ -264,7 +270,7 @@ def reinforced(
             streams,
             config.reinforce,
             run,
-            after=learned_until(bench, parent) if after is None else after,
+            after=after,
             window=config.policy.window,
             seed=config.workspace.seed,
             constraints=constraints,
@@ -272,13 +278,14 @@ def reinforced(
     finally:
         run.close()
     inner = without_floor(policy)
-    version = _register(
+    version = register(
         bench,
         inner,
         loaded.vocabulary,
         snapshot,
         step="reinforce",
-        metrics=metrics | counts | {"matured": int(earned.matured.sum())},
+        metrics={"objective": chosen.objective, **metrics, **counts}
+        | {"matured": int(earned.matured.sum())},
         parent=parent,
         reward=reward,
     )
@@ -313,12 +320,12 @@ def tuned(bench: Bench, parent: Version) -> Version:
         seed=seed,
     )
     counts = start.describe([policy, before], loaded.vocabulary, snapshot, labels.chosen())
-    run = _run(bench, "tune", snapshot, parent=parent)
+    run = run_of(bench, "tune", snapshot, parent=parent)
     try:
         metrics = tune(policy, before, labels, section, run, window=window, seed=seed)
     finally:
         run.close()
-    version = _register(
+    version = register(
         bench,
         policy,
         loaded.vocabulary,
@@ -375,84 +382,6 @@ def interrupted_at(bench: Bench, parent: Version, reward: str | None) -> int | N
     Returns:
         ``None`` where nothing with the same inputs but for the rows was left unfinished.
     """
-    like = _inputs(bench, "reinforce", parent=parent, reward=reward)
+    like = inputs_of(bench, "reinforce", parent=parent, reward=reward)
     found = Run.unfinished(bench.runs, like)
     return None if found is None else int(found["snapshot"]["watermark"])
-
-
-def _inputs(
-    bench: Bench,
-    step: str,
-    *,
-    parent: Version | None,
-    member: int = 0,
-    reward: str | None = None,
-) -> dict[str, Any]:
-    """Return what determines the result of a run, but for what is in the log."""
-    return {
-        "step": step,
-        "configuration": bench.asked_for(),
-        "parent": None if parent is None else parent.name,
-        "code": current_code().digest,
-        "member": member,
-    } | ({} if reward is None else {"reward": reward})
-
-
-def _run(
-    bench: Bench,
-    step: str,
-    snapshot: Snapshot,
-    *,
-    parent: Version | None,
-    member: int = 0,
-    reward: str | None = None,
-    earned: str = "",
-) -> Run:
-    """Open the run with these inputs.
-
-    Args:
-        bench: what is worked with.
-        step: what is done.
-        snapshot: what is learned from.
-        parent: what it begins with.
-        member: which of an ensemble.
-        reward: the fitted reward.
-        earned: fingerprint of the rewards; they depend on the clock too, by what has matured.
-    """
-    inputs = _inputs(bench, step, parent=parent, member=member, reward=reward)
-    inputs["snapshot"] = {"watermark": snapshot.watermark, "digest": snapshot.digest()}
-    if earned:
-        inputs["earned"] = earned
-    return Run.open(bench.runs, inputs, bench.reporter(step))
-
-
-def _register(
-    bench: Bench,
-    policy: Policy,
-    vocabulary: Vocabulary,
-    snapshot: Snapshot,
-    *,
-    step: str,
-    metrics: Mapping[str, Any],
-    parent: Version | None = None,
-    reward: str | None = None,
-) -> Version:
-    """Save ``policy`` with the exploration floor around it, and its card."""
-    config = bench.config
-    explored = Floor(policy, share=config.serve.floor)
-    card = Card(
-        kind=str(policy.spec()["kind"]),
-        step=step,
-        parent=None if parent is None else parent.name,
-        snapshot=Data(watermark=snapshot.watermark, digest=snapshot.digest()),
-        configuration=bench.asked_for(),
-        seed=config.workspace.seed,
-        code=current_code(),
-        environment=current_environment(device="cpu", threads=config.workspace.threads),
-        metrics=dict(metrics),
-        created_at=bench.clock(),
-        reward=reward,
-    )
-    with bench.registry.new(card) as draft:
-        save(explored, vocabulary, draft.folder)
-    return draft.version

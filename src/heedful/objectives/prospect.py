@@ -79,8 +79,8 @@ def mismatched(batch: Batch) -> Batch:
     """Return each asking with the answer that was given to another: x_i with y_{i+1}.
 
     Replies of the same batch, shifted by one, around the end; shifting hands every reply to another
-    asking, as reversing does not. What is possible must not differ between askings, or a reply to
-    one might be impossible for the other.
+    asking, as reversing does not. What is possible must not differ between askings, nor within a
+    reply, or a reply to one might be impossible for the other.
 
     Args:
         batch: at least two rows, each with one decision, whose units follow each other.
@@ -103,7 +103,9 @@ def mismatched(batch: Batch) -> Batch:
         "mask": mask,
         "bootstrap": torch.zeros_like(mask),
         "choices": replace(
-            batch.choices, now=None if now is None else now[:, :1].expand(mask.shape)
+            batch.choices,
+            forbidden=_everywhere(batch.choices.forbidden, mask),
+            now=None if now is None else now[:, :1].expand(mask.shape),
         ),
         "behaviour_logps": torch.full_like(batch.behaviour_logps, torch.nan),
         "rewards": nothing,
@@ -148,11 +150,43 @@ def _check_rows(batch: Batch) -> None:
             "replies are mismatched between rows with one decision each, whose units follow each "
             "other: cut the batch that way, one decision a row"
         )
-    if batch.gaps is not None or not batch.choices.unrestricted:
+    free = batch.choices.restricted is None and batch.choices.bounds is None
+    if batch.gaps is not None or not (free and _alike(batch.choices.forbidden, batch.mask)):
         raise ValueError(
-            "replies are mismatched only where every unit is possible at any place: with choices "
-            "of its own, an asking might rule the other's reply out"
+            "replies are mismatched only where the same units are possible at any place: with "
+            "choices of its own, an asking might rule the other's reply out"
         )
+
+
+def _alike(forbidden: Tensor, mask: Tensor) -> bool:
+    """Whether the same units are forbidden at every place of ``mask``."""
+    n_slots = int(mask.sum())
+    if not len(forbidden) or not n_slots:
+        return True
+    places = _covered(forbidden, mask)
+    units, counts = torch.unique(places[:, 1], return_counts=True)
+    return bool(len(units) * n_slots == len(places)) and bool((counts == n_slots).all())
+
+
+def _covered(forbidden: Tensor, mask: Tensor) -> Tensor:
+    """Return each place of ``mask`` and each unit that is forbidden there, int64 [n, 2], once."""
+    row, unit, first, after = forbidden.unbind(1)
+    length = (after - first).clamp(min=0)
+    span = torch.repeat_interleave(torch.arange(len(forbidden)), length)
+    offset = torch.arange(len(span)) - (torch.cumsum(length, 0) - length)[span]
+    place = row[span] * mask.shape[1] + first[span] + offset
+    found = torch.stack([place, unit[span]], dim=1)
+    return torch.as_tensor(torch.unique(found[mask.flatten()[place]], dim=0))
+
+
+def _everywhere(forbidden: Tensor, mask: Tensor) -> Tensor:
+    """Return spans that forbid the units of ``forbidden`` at every place of each row."""
+    if not len(forbidden):
+        return forbidden
+    units, rows = torch.unique(forbidden[:, 1]), torch.arange(len(mask))
+    row = rows.repeat_interleave(len(units))
+    zeros = torch.zeros_like(row)
+    return torch.stack([row, units.repeat(len(mask)), zeros, zeros + mask.shape[1]], dim=1)
 
 
 def _fits(batch: Batch, ends: Tensor) -> bool:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.config import FILE_NAME, checked_options
 from heedful.contract import Environment, Message, Observed, Streams, encode
+from heedful.domains.dialogue.environment import Asked
 from heedful.domains.dialogue.template import Template
 from heedful.domains.dialogue.texts import texts_of
 from heedful.domains.dialogue.tokenizer import (
@@ -177,8 +178,22 @@ class Dialogue:
         return ChoiceSet(forbidden=forbidden, repeat=True, end=end)
 
     def environment(self, n: int, seed: int, options: Mapping[str, Any]) -> Environment | None:
-        """Return nobody: whom to talk to is said where one learns by talking."""
-        return None
+        """Return whom ``options`` name: "prompts", contexts to ask in, and "judge", of replies.
+
+        Further options are those of :class:`~heedful.domains.dialogue.environment.Asked`: "group",
+        "unfinished" and "columns". Without prompts there is nobody to talk to.
+        """
+        if "prompts" not in options:
+            return None
+        units, (end,) = self.tokenizer.units, self._vocabulary.indexes([self.template.end])
+        return Asked(
+            n=n,
+            seed=seed,
+            length=self.length,
+            end=int(end),
+            text=lambda tokens: self.text([units[token] for token in tokens]),
+            **options,
+        )
 
     def context(self, observation: npt.NDArray[Any]) -> Context:
         """Return what was said, from the JSON that an environment shows."""

@@ -1,0 +1,228 @@
+"""Step 3 by other ways than REINFORCE: from what people said of wholes, or by playing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from heedful.contract import Conversation
+from heedful.loop import start
+from heedful.loop.bench import Bench
+from heedful.loop.direct import SORT_OF, Direct, learn_directly
+from heedful.loop.form import without_floor
+from heedful.loop.interact import Interaction, OnPolicy, interact
+from heedful.loop.leave import register, run_of
+from heedful.loop.lessons import split_of
+from heedful.loop.rollouts import Recorded
+from heedful.loop.router import AUTO, REINFORCE, Route, found_in, route
+from heedful.loop.run import fingerprint
+from heedful.loop.told import gather
+from heedful.policy import Policy, Vocabulary, clone, load
+from heedful.record import Context
+from heedful.reward import RewardError
+from heedful.reward.rewards import imported
+from heedful.store.registry import Version
+from heedful.store.snapshot import Snapshot
+
+CACHE = "reference"
+"""Folder of runs in which log-probabilities of references are kept."""
+
+
+def said_of(bench: Bench, snapshot: Snapshot) -> npt.NDArray[np.float64]:
+    """Return what ``[reward]`` reads of each unit, [M]; NaN where nobody said anything."""
+    return np.asarray(bench.reads()(snapshot), np.float64)
+
+
+def routed(bench: Bench, snapshot: Snapshot, *, after: int = 0) -> Route:
+    """Return which objective learns from what was said after row ``after``, and why.
+
+    Where decisions are no replies "auto" is REINFORCE: a rating of what somebody chose from a shop
+    is no judgement of whoever showed it.
+
+    Raises:
+        NothingToLearnError: ``[reinforce] objective`` names one that can use nothing there.
+    """
+    found = found_in(snapshot, said_of(bench, snapshot), after=after)
+    asked = bench.config.reinforce.objective
+    if asked == AUTO and not isinstance(bench.domain, Conversation):
+        return Route(REINFORCE, asked, found)
+    return route(asked, found)
+
+
+def told_directly(
+    bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route, *, after: int
+) -> Version:
+    """Improve ``parent`` by DPO, IPO, KTO or weighted regression, staying near it.
+
+    What was said up to row ``after`` has been learned from, and is not replayed.
+
+    Raises:
+        ValueError: too little of what was said can be learned from.
+    """
+    config, seed = bench.config, bench.config.workspace.seed
+    loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
+    before = without_floor(loaded.policy)  # exploration hides how unlikely a decision is
+    policy = _trainable(before)
+    streams = bench.domain.encode(snapshot, loaded.vocabulary)
+    told = gather(
+        snapshot,
+        streams,
+        SORT_OF[chosen.objective],
+        earned=said_of(bench, snapshot),
+        ratings=(config.reward.rating_min, config.reward.rating_max),
+        spared=split_of(config.pretrain, streams, snapshot).train,
+        held_out=config.reinforce.held_out,
+        seed=seed,
+        after=after,
+    )
+    learned = told.streams.slots.unit[~told.held_out[told.streams.slots.stream]]
+    counts = start.describe([policy, before], loaded.vocabulary, snapshot, np.unique(learned))
+    said = fingerprint(told.rewards, told.decisions)
+    run = run_of(bench, "reinforce", snapshot, parent=parent, earned=said)
+    try:
+        metrics = learn_directly(
+            policy,
+            before,
+            told,
+            config.reinforce,
+            run,
+            objective=cast(Direct, chosen.objective),
+            window=config.policy.window,
+            seed=seed,
+            cache=bench.runs / CACHE,
+        )
+    finally:
+        run.close()
+    metrics_shown: dict[str, Any] = {"objective": chosen.objective, **metrics, **counts}
+    version = register(
+        bench,
+        policy,
+        loaded.vocabulary,
+        snapshot,
+        step="reinforce",
+        metrics=metrics_shown,
+        parent=parent,
+    )
+    run.finish()
+    return version
+
+
+def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> Version:
+    """Improve ``parent`` by what it does itself, in the domain's environment.
+
+    Where the domain holds conversations, it is asked what people asked first in the log, and judged
+    by ``[interact] reward``.
+
+    Raises:
+        ValueError: the domain has no environment, or nobody judges.
+    """
+    config, seed = bench.config, bench.config.workspace.seed
+    section = config.interact
+    loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
+    before = without_floor(loaded.policy)
+    policy = _trainable(before)
+    run = run_of(bench, "reinforce", snapshot, parent=parent)
+    rollouts = _rollouts(bench, loaded.vocabulary, snapshot, chosen)
+    try:
+        made = interact(
+            policy,
+            before,
+            rollouts,
+            section,
+            run,
+            objective=cast(OnPolicy, chosen.objective),
+            seed=seed,
+            longest=bench.domain.length,
+        )
+    finally:
+        run.close()
+    version = register(
+        bench,
+        policy,
+        loaded.vocabulary,
+        snapshot,
+        step="reinforce",
+        metrics={"objective": chosen.objective, **_told_by(made)},
+        parent=parent,
+    )
+    run.finish()
+    return version
+
+
+def _told_by(made: Interaction) -> dict[str, Any]:
+    return {**made.metrics, **({"collapse": made.collapse} if made.collapse else {})}
+
+
+def _trainable(policy: Policy) -> Policy:
+    copy = clone(policy)
+    cast(nn.Module, copy).requires_grad_(requires_grad=True)
+    return copy
+
+
+def _rollouts(bench: Bench, vocabulary: Vocabulary, snapshot: Snapshot, chosen: Route) -> Recorded:
+    """Return the domain's environment as a source of rollouts."""
+    domain, section, seed = bench.domain, bench.config.interact, bench.config.workspace.seed
+    talks = isinstance(domain, Conversation)
+    options: dict[str, Any] = {"group": section.group if chosen.objective != "ppo" else 1}
+    if talks:
+        options |= {
+            "prompts": first_contexts(snapshot),
+            "judge": _judge(bench),
+            "unfinished": section.unfinished,
+        }
+    environment = domain.environment(section.environments, seed, options)
+    if environment is None:
+        raise ValueError(
+            f'[reinforce] objective = "{chosen.objective}" learns by playing, and the domain '
+            f"{domain.name} has no environment: choose an objective that learns from the log, "
+            'or "auto"'
+        )
+    return Recorded(
+        domain,
+        vocabulary,
+        environment,
+        decisions=section.decisions,
+        window=bench.config.policy.window,
+        gamma=section.gamma,
+        seed=seed,
+        fresh=talks,
+        text=cast(Conversation, domain).text if talks else " ".join,
+    )
+
+
+def first_contexts(snapshot: Snapshot) -> list[Context]:
+    """Return what the conversations of ``snapshot`` began with, each once, in the log's order.
+
+    Raises:
+        ValueError: there are none.
+    """
+    decisions = snapshot.decisions
+    first = np.full(len(snapshot.names.episodes), decisions.n, np.int64)
+    np.minimum.at(first, decisions.episode, np.arange(decisions.n))
+    texts = [decisions.contexts[row] for row in sorted(first[first < decisions.n].tolist())]
+    contexts = [json.loads(text) for text in dict.fromkeys(texts) if text]
+    if not contexts:
+        raise ValueError(
+            "there is nothing to ask: no conversation in the log has a beginning that was said; "
+            "import prompts, or serve and let people ask"
+        )
+    return contexts
+
+
+def _judge(bench: Bench) -> Any:
+    """Return the function that judges replies.
+
+    Raises:
+        RewardError: none is named, or it cannot be found.
+    """
+    name = bench.config.interact.reward
+    if not name:
+        raise RewardError(
+            "nobody judges what is said: name a function of prompts and completions as "
+            "module:name under [interact] reward in heedful.toml"
+        )
+    return imported(name, f"interact.reward = {name!r}")
