@@ -138,8 +138,8 @@ def test_the_same_model_comes_back_from_a_folder(
     Fitted(replies=model).save(tmp_path)
     again = Fitted.load(tmp_path).replies
     assert again is not None
-    assert (again.source, again.judgements, again.length) == (
-        model.source,
+    assert (again.scale, again.judgements, again.length) == (
+        model.scale,
         model.judgements,
         model.length,
     )

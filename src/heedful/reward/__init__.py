@@ -14,7 +14,7 @@ from heedful.reward.isotonic import Calibration, isotonic
 from heedful.reward.judgements import Comparisons, Rated
 from heedful.reward.likelihood import Compared
 from heedful.reward.measures import MEASURES, View, measured, measured_units
-from heedful.reward.replies import NgramReward, Worth, left_out_scores
+from heedful.reward.replies import NgramReward, left_out_scores
 from heedful.reward.rewards import (
     Clicks,
     Earned,
@@ -31,6 +31,7 @@ from heedful.reward.rewards import (
 from heedful.reward.subjects import SubjectScales
 from heedful.reward.text import Moments, Normalised, TextReward, Total, scored, text_reward
 from heedful.reward.trusted import approved
+from heedful.reward.worth import ReplyReward, Scale, Worth
 
 __all__ = [
     "MEASURES",
@@ -53,8 +54,10 @@ __all__ = [
     "Ratings",
     "ReadRatings",
     "Readings",
+    "ReplyReward",
     "Reward",
     "RewardError",
+    "Scale",
     "SubjectScales",
     "TextClassifier",
     "TextReward",

@@ -8,28 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from heedful.reward.ensemble import agreement, resamples
-from heedful.reward.exchanges import exchange_rows, length_correlation
+from heedful.reward.ensemble import resamples
+from heedful.reward.exchanges import exchange_rows
 from heedful.reward.folds import FOLDS, even_folds
 from heedful.reward.judgements import Comparisons, Rated
-from heedful.reward.likelihood import Compared, chances, most_likely
+from heedful.reward.likelihood import Compared, most_likely
 from heedful.reward.ngrams import Floats, Ints, Rows
 from heedful.reward.rewards import RewardError
 from heedful.reward.ridge import ridge
-from heedful.reward.text import Moments, listed
+from heedful.reward.text import Moments
+from heedful.reward.worth import (
+    SOURCES,
+    ReplyReward,
+    Scale,
+    Source,
+    exchanges_of,
+    source_of,
+)
 
 PENALTIES = (8.0, 4.0, 2.0, 1.0, 0.5)
 FEWEST = 20
 """Judgements it takes, of at least two groups."""
 
 _INNER_FOLDS = 4
-Source = Literal["comparisons", "thumbs", "ratings"]
-SOURCES: tuple[Source, ...] = ("comparisons", "thumbs", "ratings")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,54 +59,35 @@ class Member:
         return rows.times(everywhere)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Worth:
-    """What n replies are worth: the mean over the members, and their standard deviation."""
-
-    mean: Floats
-    spread: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NgramReward:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NgramReward(ReplyReward):
     """K linear models of what a reply is worth, fitted to draws of the prompts.
-
-    Learned from comparisons, its number is a utility: the difference of two says which reply people
-    prefer (:class:`~heedful.reward.likelihood.Compared`), and it has mean 0 and variance 1 over the
-    replies it was learned from. Learned from thumbs, it is the probability of a thumb up; learned
-    from ratings, a rating.
 
     Attributes:
         members: K of them.
-        source: what it was learned from.
-        penalty: which of :data:`PENALTIES` predicted prompts best that were left out.
-        moments: of the scores of the replies that it was learned from.
-        bounds: lowest and highest number it was learned from.
-        length: correlation of its number with the logarithm of the replies' lengths.
-        judgements: how many it was learned from.
-        pessimism: by how many standard deviations of the members a number is lowered.
+        penalty: of the squared coefficients.
     """
 
     members: tuple[Member, ...]
-    source: Source
     penalty: float
-    moments: Moments
-    bounds: tuple[float, float]
-    length: float
-    judgements: int
-    pessimism: float = 0.0
 
     @classmethod
-    def fit(cls, judged: Comparisons | Rated, *, members: int = 1, seed: int = 0) -> Self:
-        """Fit it to what people said.
-
-        The penalty is the one that predicts groups best that were left out; above one member, each
-        is fitted to another draw of the groups.
+    def fit(
+        cls,
+        judged: Comparisons | Rated,
+        *,
+        members: int = 1,
+        seed: int = 0,
+        penalty: float | None = None,
+    ) -> Self:
+        """Fit it to what people said; above one member, each is fitted to a draw of the groups.
 
         Args:
             judged: comparisons, ratings, or thumbs (numbers 0 and 1).
             members: K.
             seed: of the draws.
+            penalty: of the squared coefficients; by default the one of :data:`PENALTIES` that
+                predicts groups best that were left out.
 
         Raises:
             RewardError: there are too few judgements, or all are alike.
@@ -108,65 +95,37 @@ class NgramReward:
         problem = _Problem.of(judged)
         problem.require()
         compacted, places = problem.compact()
-        penalty = _chosen(compacted, judged.groups)
+        penalty = penalty or _chosen(compacted, judged.groups)
         fitted = []
         for drawn in resamples(np.array(judged.groups), members, seed):
             b, tie = compacted.solve(judged.weights * drawn, penalty)
             fitted.append(Member(places, b, tie))
         made = cls(
-            tuple(fitted), problem.source, penalty, Moments(), problem.bounds, np.nan, len(judged)
+            scale=Scale(problem.source, problem.bounds),
+            judgements=len(judged),
+            members=tuple(fitted),
+            penalty=penalty,
         )
-        return made._on(*_replies(judged))
+        return made.measured_on(*exchanges_of(judged))
 
     def scores(self, prompts: Sequence[str], completions: Sequence[str]) -> Floats:
-        """Return the score of each reply by each member, [K, n]; no scale is promised."""
+        """Return the score of each reply by each member, [K, n]."""
         rows = exchange_rows(prompts, completions)
         return np.array([member.score(rows) for member in self.members])
 
-    def read(self, prompts: Sequence[str], completions: Sequence[str]) -> Worth:
-        """Return what each reply is worth, on the scale of what it was learned from."""
-        return Worth(*agreement(self._scaled(self.scores(prompts, completions))))
-
-    def prefer(
-        self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return the probabilities that the first is preferred, neither, the second, [n] each.
-
-        The mean over the members. Of a model that was not learned from comparisons it is how likely
-        the first one's score is above the second's, if answers scatter as the logistic does.
-        """
-        lead = self.scores(prompts, first) - self.scores(prompts, second)
-        told = [chances(row, m.tie) for row, m in zip(lead, self.members, strict=True)]
-        means = np.array(told).mean(0)
-        return means[0], means[1], means[2]
-
-    def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], **columns: Sequence[Any]
-    ) -> list[float | None]:
-        """Return a number for each completion: a :class:`~heedful.reward.text.TextReward`."""
-        worth = self.read(prompts, completions)
-        return listed(worth.mean - self.pessimism * worth.spread)
-
-    def doubting(self, pessimism: float) -> Self:
-        """Return this reward, with its numbers lowered by what its members disagree on."""
-        return replace(self, pessimism=pessimism)
+    @property
+    def ties(self) -> list[float]:
+        """How likely each member finds ties, [K]."""
+        return [member.tie for member in self.members]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Return all its numbers by name, coefficients as float32."""
+        moments = self.scale.moments
         found: dict[str, npt.NDArray[Any]] = {
-            "source": np.array([SOURCES.index(self.source)]),
-            "numbers": np.array(
-                [
-                    self.penalty,
-                    self.moments.mean,
-                    self.moments.deviation,
-                    *self.bounds,
-                    self.length,
-                    self.judgements,
-                    self.pessimism,
-                ]
-            ),
-            "ties": np.array([member.tie for member in self.members]),
+            "source": np.array([SOURCES.index(self.scale.source)]),
+            "scale": np.array([*self.scale.bounds, moments.mean, moments.deviation]),
+            "numbers": np.array([self.judgements, self.length, self.pessimism, self.penalty]),
+            "ties": np.array(self.ties),
         }
         for number, member in enumerate(self.members):
             found[f"{number}.places"] = member.places.astype(np.int32)
@@ -180,7 +139,8 @@ class NgramReward:
         Raises:
             KeyError, ValueError, IndexError: it is something else.
         """
-        penalty, mean, deviation, low, high, length, n, pessimism = tensors["numbers"].tolist()
+        low, high, mean, deviation = tensors["scale"].tolist()
+        judgements, length, pessimism, penalty = tensors["numbers"].tolist()
         members = tuple(
             Member(
                 tensors[f"{number}.places"].astype(np.int64),
@@ -190,26 +150,14 @@ class NgramReward:
             for number, tie in enumerate(tensors["ties"].tolist())
         )
         source = SOURCES[int(tensors["source"][0])]
-        moments = Moments(mean, deviation)
-        return cls(members, source, penalty, moments, (low, high), length, int(n), pessimism)
-
-    def _on(self, prompts: Sequence[str], completions: Sequence[str]) -> Self:
-        """Return this model with the moments and the length correlation on these replies."""
-        scores = self.scores(prompts, completions).mean(0)
-        moments = Moments.of(scores) if np.ptp(scores) > 1e-9 else Moments(float(scores.mean()))
-        made = replace(self, moments=moments)
-        number = made._scaled(scores[None])[0]
-        return replace(made, length=length_correlation(number, completions))
-
-    def _scaled(self, scores: Floats) -> Floats:
-        """Return scores [K, n] on the scale of what was learned from."""
-        match self.source:
-            case "comparisons":
-                return self.moments(scores)
-            case "thumbs":
-                return chances(scores)[0]
-            case "ratings":
-                return np.clip(scores, *self.bounds)
+        return cls(
+            scale=Scale(source, (low, high), Moments(mean, deviation)),
+            judgements=int(judgements),
+            length=length,
+            pessimism=pessimism,
+            members=members,
+            penalty=penalty,
+        )
 
 
 def left_out_scores(judged: Comparisons | Rated, *, folds: int = FOLDS) -> Floats:
@@ -259,12 +207,12 @@ class _Problem:
             rows = first.minus(exchange_rows(judged.prompts, judged.second))
             tie = 1.0 if (judged.outcomes == 0.5).any() else 0.0
             said = Compared(judged.outcomes, judged.signed_margins(), tie)
-            return cls(rows, said, judged.outcomes, judged.weights, "comparisons")
+            return cls(rows, said, judged.outcomes, judged.weights, source_of(judged))
         rows = exchange_rows(judged.prompts, judged.completions)
         if judged.thumbs:
             logistic = Compared(judged.numbers, np.zeros(len(judged)))
-            return cls(rows, logistic, judged.numbers, judged.weights, "thumbs")
-        return cls(rows, None, judged.numbers, judged.weights, "ratings")
+            return cls(rows, logistic, judged.numbers, judged.weights, source_of(judged))
+        return cls(rows, None, judged.numbers, judged.weights, source_of(judged))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -333,14 +281,3 @@ def _chosen(problem: _Problem, groups: Sequence[str]) -> float:
             b, tie = seen.solve(seen.weights, penalty, b)
             lost[place] += float(left.weights @ left.losses(left.rows.times(b), tie))
     return PENALTIES[int(np.argmin(lost))]
-
-
-def _replies(judged: Comparisons | Rated) -> tuple[list[str], list[str]]:
-    """Return each distinct exchange once: its prompt and its reply."""
-    if isinstance(judged, Comparisons):
-        told = [*zip(judged.prompts, judged.first, strict=True)]
-        told += zip(judged.prompts, judged.second, strict=True)
-    else:
-        told = [*zip(judged.prompts, judged.completions, strict=True)]
-    distinct = list(dict.fromkeys(told))
-    return [prompt for prompt, _ in distinct], [reply for _, reply in distinct]
