@@ -8,6 +8,7 @@ import typer
 
 from heedful import __version__
 from heedful.cli import (
+    chatting,
     importing,
     judging,
     learning,
@@ -77,6 +78,7 @@ def command() -> typer.Typer:
     app.command("review")(operating.review)
     app.command("audit")(operating.audit)
     app.command("serve")(serving.serve)
+    app.command("chat")(chatting.chat)
     app.command("run")(learning.run)
     app.command("recommend")(recommending.recommend)
     app.command("report")(judging.report)

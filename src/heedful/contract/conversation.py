@@ -20,7 +20,8 @@ class Conversation(Protocol):
     """A domain whose episodes are conversations and whose decisions are replies.
 
     Its streams are cut by episode: a reply sees its own conversation, and nothing of what the
-    same person said elsewhere. A comment is read word by word, not as one event.
+    same person said elsewhere. A comment is read word by word, not as one event. Its vocabulary is
+    all that can be said; the log has no part in it.
     """
 
     def heard(self, messages: Sequence[Message], *, turn: int) -> Context:
@@ -34,6 +35,10 @@ class Conversation(Protocol):
         Raises:
             ValueError: there is no message, or one cannot be read.
         """
+        ...
+
+    def said(self, context: Context) -> Sequence[Message]:
+        """Return the messages in a context, as they were heard; none where it holds none."""
         ...
 
     def text(self, units: Sequence[str]) -> str:

@@ -2,10 +2,10 @@
 
 `service` is the door and `requests` what passes through it. Behind it: `inbox`, the queue;
 `engine`, a turn from the queue to the log; `draw`, batches of decisions; `holding`, which of them
-wait for a person; `answers`, what was answered before; `sessions` and `history`, what is remembered
-of subjects; `policies`, which version decides for whom. In front of it: `app`, `bodies`, `guard`,
-`keys`, `run`. Beside it: `metrics`, `logs`; `recommend` and `listing`, which show what a version
-would decide and log nothing.
+wait for a person; `answers`, what was answered before; `sessions`, `threads` and `history`, what is
+remembered of subjects; `policies`, which version decides for whom. In front of it: `app`, `bodies`,
+`chat`, `guard`, `keys`, `run`. Beside it: `metrics`, `logs`; `recommend` and `listing`, which show
+what a version would decide and log nothing.
 """
 
 from heedful.serve.app import create_app

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from heedful.config import Serve
+from heedful.contract import Conversation
 from heedful.record import RecordError
-from heedful.serve import bodies
+from heedful.serve import bodies, chat
 from heedful.serve.guard import Guard
 from heedful.serve.keys import Keys
-from heedful.serve.requests import FetchRequest, ServiceError
+from heedful.serve.requests import DecisionAnswer, FetchRequest, HeldAnswer, ServiceError
 from heedful.serve.service import Service
 from heedful.store import StoreError
 
@@ -27,17 +30,19 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def create_app(service: Service, keys: Keys, options: Serve | None = None) -> FastAPI:
     """Return the ASGI application.
 
-    =========================  ================================================================
-    ``POST /v1/decisions``     one request or an array: decisions
-    ``GET /v1/decisions/ID``   a decision that was held, once it may be shown
-    ``POST /v1/feedback``      one row or an array: receipts
-    ``POST /v1/ends``          one row or an array: receipts
-    ``GET /v1/policy``         who decides now
-    ``GET /v1/held``           decisions that wait for a person; for the roles reviewer and admin
-    ``POST /v1/held/ID``       a person's yes or no; for the same
-    ``GET /metrics``           Prometheus' text, for keys with the role admin
-    ``GET /health``            whether it runs, for anybody
-    =========================  ================================================================
+    =============================  ================================================================
+    ``POST /v1/decisions``         one request or an array: decisions
+    ``GET /v1/decisions/ID``       a decision that was held, once it may be shown
+    ``POST /v1/chat/completions``  a reply, as OpenAI's clients ask for it; where decisions are such
+    ``GET /v1/models``             what they call the model; for the same
+    ``POST /v1/feedback``          one row or an array: receipts
+    ``POST /v1/ends``              one row or an array: receipts
+    ``GET /v1/policy``             who decides now
+    ``GET /v1/held``               decisions that wait for a person; for reviewers and admins
+    ``POST /v1/held/ID``           a person's yes or no; for the same
+    ``GET /metrics``               Prometheus' text, for keys with the role admin
+    ``GET /health``                whether it runs, for anybody
+    =============================  ================================================================
 
     An array is answered by an array, each row with a ``code`` of its own; its status is 200, or 207
     where some code differs. Every route but ``/health`` needs ``Authorization: Bearer KEY``. There
@@ -56,6 +61,8 @@ def create_app(service: Service, keys: Keys, options: Serve | None = None) -> Fa
     _add_rows(app, service)
     _add_views(app, service)
     _add_review(app, service)
+    if isinstance(service.domain, Conversation):
+        _add_chat(app, service)
     app.add_middleware(Guard, keys=keys, body_limit=limit, metrics=service.metrics)
     return app
 
@@ -118,6 +125,45 @@ def _add_review(app: FastAPI, service: Service) -> None:
         return _json(200, {"decision": decision, "approved": said.approve, "by": who})
 
 
+def _add_chat(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/chat/completions")
+    async def completions(request: Request) -> Response:
+        asked = chat.read(
+            bodies.parse(await _body(request)),
+            somebody=request.state.key.name,
+            longest=service.domain.length,
+            key=request.headers.get("idempotency-key"),
+        )
+        [answer] = await asyncio.wrap_future(service.submit([asked.request]))
+        if isinstance(answer, ServiceError):
+            raise answer
+        if isinstance(answer, HeldAnswer):
+            raise chat.held(answer.id)
+        return _completion(asked, answer)
+
+    @app.get("/v1/models")
+    def models() -> Response:  # in a worker thread, as the one below: they read the registry
+        live = service.live()
+        data = [] if live is None else [chat.model(live.created_at)]
+        return _json(200, {"object": "list", "data": data})
+
+    @app.get("/v1/models/{name}")
+    def model(name: str) -> Response:
+        live = service.live()
+        if live is None or name != chat.MODEL:
+            raise chat.no_model()
+        return _json(200, chat.model(live.created_at))
+
+
+def _completion(asked: chat.Asked, answer: DecisionAnswer) -> Response:
+    now = time.time()
+    if not asked.stream:
+        return _json(200, chat.completion(answer, now))
+    pieces = chat.pieces(answer, now, usage=asked.usage)
+    headers = {"Cache-Control": "no-cache"}
+    return StreamingResponse(pieces, headers=headers, media_type="text/event-stream")
+
+
 async def _rows(
     request: Request, service: Service, model: type[bodies.Body], reply: bodies.Reply
 ) -> Response:
@@ -146,13 +192,17 @@ async def _body(request: Request) -> bytes:
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    return _json(*bodies.error_json(error), headers=_retry(error))
+    as_json = chat.error_json if chat.is_chat(request.url.path) else bodies.error_json
+    status, said = as_json(error)
+    return _json(status, said, headers=_retry(error))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = {"reason": "http", "message": str(error.detail)}
-    return _json(error.status_code, {"error": said}, headers=error.headers)
+    said: dict[str, Any] = {"error": {"reason": "http", "message": str(error.detail)}}
+    if chat.is_chat(request.url.path):
+        said = chat.refusal_body(error.status_code, "http", str(error.detail))
+    return _json(error.status_code, said, headers=error.headers)
 
 
 async def _on_store_error(request: Request, error: Exception) -> Response:

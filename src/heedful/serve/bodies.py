@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Never, TypeVar
+from typing import Any, Literal, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +35,9 @@ STATUS: dict[Reason, int] = {
     "unknown": 404,
     "rejected": 410,
 }
+SHORT = ("thumb", "rating", "comment", "edit", "over", "chosen", "rejected")
+"""What may be said in the place of a kind and a value."""
+
 RECEIPT_STATUS = {"added": 200, "duplicate": 200, "parked": 202, "conflict": 409, "refused": 422}
 
 Request = TypeVar("Request")
@@ -83,12 +86,22 @@ class FeedbackBody(Body):
 
     ``value`` is true or false for a click, a number for a rating or reward, text for a comment or
     flag, unit ids for a demonstration, ``{"outcome": "chosen", "over": DECISION}`` for a
-    preference.
+    preference. In the place of ``kind`` and ``value`` may stand one of: ``thumb`` (``up`` or
+    ``down``), ``rating``, ``comment``, ``edit`` (the reply as it should have been), ``over`` and
+    ``outcome``; or, in the place of ``decision`` as well, ``chosen`` and ``rejected``.
     """
 
-    decision: str
-    kind: str
+    decision: str | None = None
+    kind: str | None = None
     value: Any = None
+    thumb: Literal["up", "down"] | None = None
+    rating: float | None = None
+    comment: str | None = None
+    edit: str | None = None
+    over: str | None = None
+    outcome: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
     unit: int = ALL_UNITS
     id: str | None = None
     user: str | None = None
@@ -97,18 +110,54 @@ class FeedbackBody(Body):
 
     def request(self) -> FeedbackRequest:
         """Return the request."""
-        kind = _kind(self.kind)
+        decision, kind, value = self._said()
+        if decision is None:
+            raise RecordError("decision", "is missing", "send the id of the decision that is meant")
         given = {"id": self.id} if self.id is not None else {}
         return FeedbackRequest(
-            decision=self.decision,
+            decision=decision,
             kind=kind,
-            value=_value(kind, self.value),
+            value=value,
             unit=self.unit,
             user=self.user,
             given_at=self.given_at,
             retracts=self.retracts,
             **given,
         )
+
+    def _said(self) -> tuple[str | None, Kind, Value | None]:
+        """Return what the row is about, of what kind, and what it says.
+
+        Raises:
+            RecordError: it says nothing, or several things at once.
+        """
+        given = [name for name in (*SHORT, "kind") if getattr(self, name) is not None]
+        if "rejected" in given and self.chosen is not None:
+            given.remove("rejected")
+        if len(given) != 1:
+            problem = f"stands beside {given[0]}" if given else "is missing"
+            raise RecordError(given[1] if given else "kind", problem, "say one thing a row")
+        [said] = given
+        if said == "kind":
+            kind = _kind(self.kind or "")
+            return self.decision, kind, _value(kind, self.value)
+        value = getattr(self, said)
+        match said:
+            case "thumb":
+                return self.decision, Kind.CLICK, value == "up"
+            case "rating" | "comment":
+                return self.decision, Kind(said), value
+            case "edit":
+                return self.decision, Kind.DEMONSTRATION, value
+            case "over":
+                compared = {"outcome": self.outcome, "over": value}
+                return self.decision, Kind.PREFERENCE, _value(Kind.PREFERENCE, compared)
+        return self._pair()
+
+    def _pair(self) -> tuple[str, Kind, Value]:
+        if self.chosen is None or self.rejected is None or self.decision is not None:
+            raise RecordError("chosen", "is half a pair", "send chosen and rejected, no decision")
+        return self.chosen, Kind.PREFERENCE, Preference(Outcome.CHOSEN, self.rejected)
 
 
 class EndBody(Body):
@@ -222,6 +271,7 @@ def decision_json(
         return error_json(result)
     if isinstance(result, HeldAnswer):
         return 202, {"id": result.id, "status": "held", "session": result.session}
+    said = {} if result.text is None else {"text": result.text}
     return 200, {
         "id": result.id,
         "units": result.units,
@@ -230,6 +280,7 @@ def decision_json(
         "policy": result.policy,
         "session": result.session,
         "unknown": result.unknown,
+        **said,
     }
 
 
@@ -240,7 +291,7 @@ def receipt_json(
     receipt = result
     if isinstance(receipt, ServiceError):
         receipt = Receipt("refused", reason=str(receipt))
-    body: dict[str, object] = {"status": receipt.status, "reason": _shortened(receipt.reason)}
+    body: dict[str, object] = {"status": receipt.status, "reason": shortened(receipt.reason)}
     if isinstance(request, FeedbackRequest):
         body["id"] = request.id
     return RECEIPT_STATUS[receipt.status], body
@@ -248,7 +299,7 @@ def receipt_json(
 
 def error_json(error: ServiceError) -> tuple[int, dict[str, object]]:
     """Return the status and the body of an error."""
-    said = {"reason": error.reason, "message": _shortened(str(error))}
+    said = {"reason": error.reason, "message": shortened(str(error))}
     return STATUS[error.reason], {"error": said}
 
 
@@ -260,7 +311,8 @@ def many(
     return status, [{**body, "code": code} for code, body in rows]
 
 
-def _shortened(message: str) -> str:
+def shortened(message: str) -> str:
+    """Return the beginning of a message."""
     return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "..."
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from heedful.config import Serve
-from heedful.contract import Domain, Rule, Rulebook, Session, as_rule, decide
+from heedful.contract import Conversation, Domain, Rule, Rulebook, Session, as_rule, decide
 from heedful.policy import NothingToChooseError
-from heedful.record import ChoiceSet, Decision, RecordError, mint_id
+from heedful.record import ChoiceSet, Context, Decision, RecordError, mint_id
+from heedful.record.decision import encode_context
 from heedful.serve.inbox import Asked
 from heedful.serve.logs import logger
 from heedful.serve.policies import Served
@@ -28,6 +29,7 @@ class _Drawing:
     item: Asked
     visitor: Visitor
     episode: str
+    context: Context
     rule: Rule
     choices: ChoiceSet
     length: int
@@ -88,13 +90,16 @@ class Draw:
         """Find out what is possible; ``None`` (and an error as the result) where nothing is."""
         visitor, request = self._sessions.get(item.subject), item.request
         assert visitor is not None
-        episode = self.episode_of(visitor, request.user, request.session)
-        episode = episode or visitor.episode_at(item.subject, now, self._gap)
+        try:
+            episode, context = self._place(visitor, item, now)
+        except Exception as error:
+            item.result = _unreadable("messages", error)
+            return None
         if episode in visitor.ended:
             item.result = ServiceError("conflict", "session: it has ended; begin another one")
             return None
         try:
-            choices = self._rulebook.choices(request.context, request.choices)
+            choices = self._rulebook.choices(context, request.choices)
         except Exception as error:  # a domain may trip over a request in any way
             item.result = _unreadable("choices", error)
             return None
@@ -113,7 +118,26 @@ class Draw:
                 return None
         named = self._rulebook.named(request.choices, choices)
         item.unknown = tuple(unit for unit in named if unit not in served.vocabulary)
-        return _Drawing(item, visitor, episode, rule, choices, length)
+        return _Drawing(item, visitor, episode, context, rule, choices, length)
+
+    def _place(self, visitor: Visitor, item: Asked, now: float) -> tuple[str, Context]:
+        """Return the episode that a decision is of, and its context.
+
+        Raises:
+            RecordError: there are messages, and they cannot be read or kept.
+        """
+        request = item.request
+        if request.messages is None:
+            episode = self.episode_of(visitor, request.user, request.session)
+            return episode or visitor.episode_at(item.subject, now, self._gap), request.context
+        if not isinstance(self._domain, Conversation):
+            problem = "are for domains whose decisions are replies"
+            raise RecordError("messages", problem, "send a context")
+        known, new = visitor.threads.find(request.messages)
+        turn = 0 if known is None else visitor.steps[known]
+        context = self._domain.heard(new, turn=turn)
+        encode_context(context, field="messages")
+        return known or mint_id(), context
 
     def _rule(self, choices: ChoiceSet, served: Served) -> Rule:
         """Return ``choices`` in numbers; rules about groups are long lists, and mostly the same."""
@@ -145,7 +169,7 @@ class Draw:
             prepared = decide(
                 served.policy,
                 [drawing.session for drawing in group],
-                [drawing.item.request.context for drawing in group],
+                [drawing.context for drawing in group],
                 [drawing.rule for drawing in group],
                 self._rng,
                 length=group[0].length,
@@ -154,7 +178,7 @@ class Draw:
             )
         except Exception as error:
             if len(group) == 1:
-                group[0].item.result = self._refusal(group[0].item, served, error)
+                group[0].item.result = self._refusal(group[0].context, served, error)
                 return
             for drawing in group:
                 self._draw([drawing], now)
@@ -167,15 +191,17 @@ class Draw:
             drawing.item.record, drawing.item.choices = decision, drawing.choices
             if not drawing.item.held:  # what nobody was shown is nobody's history
                 prepared.commit(row, drawing.session, decision)
+                events = len(drawing.session.stream) - prepared.firsts[row]
+                drawing.item.read = events - len(decision.units)
                 drawing.visitor.note(decision)
 
-    def _refusal(self, item: Asked, served: Served, error: Exception) -> ServiceError:
+    def _refusal(self, context: Context, served: Served, error: Exception) -> ServiceError:
         """Say why one decision could not be drawn: the request's fault, or ours."""
         if isinstance(error, NothingToChooseError):
             return _nothing()
         try:
-            if item.request.context:
-                self._domain.observe(item.request.context, served.vocabulary)
+            if context:
+                self._domain.observe(context, served.vocabulary)
         except Exception as reading:
             return _unreadable("context", reading)
         logger.error("policy_failed", exc_info=error)
@@ -193,7 +219,7 @@ def _record(drawing: _Drawing, units: list[int], logps: list[float], now: float)
         logps=tuple(logps),
         policy=served.version,
         made_at=now,
-        context=drawing.item.request.context,
+        context=drawing.context,
         choices=drawing.choices.digest(),
         vocabulary=served.digest,
     )

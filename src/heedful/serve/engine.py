@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from heedful.contract import Domain
+from heedful.contract import Conversation, Domain
 from heedful.record import (
     ALL,
     UNKNOWN,
     Decision,
     End,
     Feedback,
+    Kind,
     RecordError,
+    Value,
     content_id,
     reviewed_name,
 )
@@ -29,7 +31,7 @@ from heedful.serve.inbox import Asked, Ended, Fetched, Item, Job, Told
 from heedful.serve.logs import event, logger
 from heedful.serve.metrics import Metrics
 from heedful.serve.policies import Policies, Served
-from heedful.serve.requests import DecisionAnswer, HeldAnswer, ServiceError
+from heedful.serve.requests import DecisionAnswer, FeedbackRequest, HeldAnswer, ServiceError
 from heedful.serve.sessions import Sessions
 from heedful.store import Log, Receipt, Record, StoreError
 
@@ -52,6 +54,7 @@ class Engine:
     ) -> None:
         """Take charge of the writer of ``log``."""
         self._log, self._policies, self._sessions = log, policies, sessions
+        self._domain = domain
         self._draw, self._holding = draw, holding
         self._metrics, self._clock = metrics, clock
         self._answers = Answers(ANSWERS_KEPT)
@@ -167,7 +170,7 @@ class Engine:
                 about=request.decision,
                 unit=request.unit,
                 kind=request.kind,
-                value=request.value,
+                value=self._value(request),
                 given_at=now if request.given_at is None else request.given_at,
                 received_at=now,
                 retracts=request.retracts,
@@ -175,6 +178,21 @@ class Engine:
         except RecordError as error:
             item.result = Receipt("refused", reason=str(error))
             return None
+
+    def _value(self, request: FeedbackRequest) -> Value | None:
+        """Return what was said as a record has it.
+
+        Raises:
+            RecordError: it shows a decision as text, and decisions are none.
+        """
+        if request.kind is not Kind.DEMONSTRATION or not isinstance(request.value, str):
+            return request.value
+        if not isinstance(self._domain, Conversation):
+            raise RecordError("value", "of a demonstration is text", "list the unit ids")
+        return self._domain.units(request.value)
+
+    def _text(self, units: Sequence[str]) -> str | None:
+        return self._domain.text(units) if isinstance(self._domain, Conversation) else None
 
     def _end(self, item: Ended, now: float) -> End | None:
         """Return the row, or ``None`` where the answer is known without it."""
@@ -211,7 +229,7 @@ class Engine:
             item.result = drawn
             return None
         if logged:
-            item.result = shown(drawn)
+            item.result = shown(drawn, self._text(drawn.units))
             return None
         visitor = self._sessions.get(drawn.subject)
         if visitor is None:
@@ -289,6 +307,9 @@ class Engine:
             policy=record.policy,
             session=item.request.session or record.episode,
             unknown=item.unknown,
+            text=self._text(record.units),
+            ended=item.choices is not None and record.units[-1] == item.choices.end,
+            read=item.read,
         )
         self._answers.keep(item, item.result)
 
@@ -298,7 +319,7 @@ class Engine:
             problem = f"the log refused the decision: {receipt.reason}"
             item.result = ServiceError("failed", problem)
             return
-        item.result = shown(item.held.decision)
+        item.result = shown(item.held.decision, self._text(item.held.decision.units))
         self._sessions.forget([item.held.decision.subject])  # its stream has to be read again
 
     def _joined(self, items: Sequence[Item], added: int) -> None:

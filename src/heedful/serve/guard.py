@@ -8,6 +8,7 @@ import time
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from heedful.serve import chat
 from heedful.serve.keys import Key, Keys
 from heedful.serve.logs import event
 from heedful.serve.metrics import Metrics
@@ -45,7 +46,7 @@ class Guard:
         refusal = self._refusal(scope, key)
         try:
             if refusal is not None:
-                await _refuse(sent, *refusal)
+                await _refuse(sent, scope["path"], *refusal)
             else:
                 await self._app(scope, _Bounded(receive, self._limit), sent)
         finally:
@@ -105,8 +106,11 @@ def _header(scope: Scope, name: bytes) -> str:
     return bytes(values[0]).decode("latin-1") if len(values) == 1 else ""
 
 
-async def _refuse(send: Send, status: int, reason: str, message: str) -> None:
-    body = json.dumps({"error": {"reason": reason, "message": message}}).encode()
+async def _refuse(send: Send, path: str, status: int, reason: str, message: str) -> None:
+    said: dict[str, object] = {"error": {"reason": reason, "message": message}}
+    if chat.is_chat(path):
+        said = chat.refusal_body(status, reason, message)
+    body = json.dumps(said).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -89,12 +89,18 @@ class Holding:
         return drawn
 
 
-def shown(drawn: Decision) -> DecisionAnswer:
-    """Return the answer with a decision that a person let through: its probability is unknown."""
+def shown(drawn: Decision, text: str | None) -> DecisionAnswer:
+    """Return the answer with a decision that a person let through: its probability is unknown.
+
+    Args:
+        drawn: as it was drawn.
+        text: what its units say, where it is a reply.
+    """
     return DecisionAnswer(
         id=drawn.id,
         units=drawn.units,
         logps=(),
         policy=reviewed_name(drawn.policy),
         session=drawn.episode,
+        text=text,
     )

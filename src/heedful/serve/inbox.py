@@ -35,6 +35,7 @@ class Asked:
         choices: what it was drawn from.
         unknown: units of ``choices`` that the policy does not know.
         held: it waits for a person; known before anything is drawn.
+        read: events that the policy had before it.
         result: the answer, once it is known.
     """
 
@@ -44,6 +45,7 @@ class Asked:
     choices: ChoiceSet | None = None
     unknown: tuple[str, ...] = ()
     held: bool = False
+    read: int = 0
     result: DecisionAnswer | HeldAnswer | ServiceError | None = None
 
 

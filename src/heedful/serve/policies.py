@@ -6,12 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
-from heedful.contract import Domain
+from heedful.contract import Conversation, Domain
 from heedful.policy import Floor, Loaded, Mask, Policy, Vocabulary
 from heedful.serve.logs import event
-from heedful.store import StoreError
+from heedful.store import Snapshot, StoreError
 from heedful.store.registry import Registry, Trial, assigned
 
 Load = Callable[[Path], Loaded]
@@ -60,7 +61,7 @@ def as_served(
     """Return ``version`` as it decides when it is live, exploration included.
 
     Raises:
-        ValueError: it reads other events than ``domain`` offers.
+        ValueError: it reads other events than ``domain`` offers, or says other tokens.
         StoreError: there is no such version, or its files are not what was registered.
     """
     loaded = load(registry.folder(version))
@@ -71,8 +72,27 @@ def as_served(
             "(feedback channels, numbers of the context): restore the domain's options, or "
             "train a policy under the new ones"
         )
+    if isinstance(domain, Conversation):
+        _check_tokens(version, loaded.vocabulary, domain.vocabulary(Snapshot.of([])))
     policy = with_floor(loaded.policy, floor)
     return Served(version, policy, loaded.vocabulary, loaded.vocabulary.digest())
+
+
+def _check_tokens(version: str, has: Vocabulary, wants: Vocabulary) -> None:
+    """Refuse a policy over tokens of which the domain would make another text.
+
+    It may have more of them, behind those of the domain, which are never said.
+
+    Raises:
+        ValueError: some token of the domain is not the policy's of the same number.
+    """
+    pairs = zip_longest(has.units[: len(wants)], wants.units)
+    differ = next((number for number, (a, b) in enumerate(pairs) if a != b), None)
+    if differ is not None:
+        raise ValueError(
+            f"policy {version} says other tokens than the workspace's tokenizer has (from number "
+            f"{differ} on): restore the tokenizer it was trained with, or train a policy anew"
+        )
 
 
 class Policies:
@@ -100,6 +120,11 @@ class Policies:
         self.candidate: Served | None = None
         self.blocked: frozenset[str] = frozenset()
         self.absence = NO_POLICY
+        self._problem = ""
+
+    def why(self) -> str:
+        """Return why nothing decides, for whoever runs the service: what was wrong stands in it."""
+        return f"{self.absence} ({self._problem})" if self._problem else self.absence
 
     def refresh(self) -> None:
         """Take over what changed in the registry; cheap where nothing did."""
@@ -113,7 +138,7 @@ class Policies:
         except StoreError as error:
             event("registry_unreadable", level=logging.WARNING, error=type(error).__name__)
             return
-        self._generation, self._retry_at = generation, float("inf")
+        self._generation, self._retry_at, self._problem = generation, float("inf"), ""
         if live is not None:
             self.live = self._get(live.name) or self.live
             self.absence = (
@@ -150,6 +175,7 @@ class Policies:
             )
         except Exception as error:  # whatever a third-party policy raises, the last one serves on
             self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._problem = str(error)
             event("policy_refused", level=logging.ERROR, policy=version, error=str(error))
             return None
         event("policy_loaded", policy=version, units=len(served.vocabulary))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from heedful.contract import Message
 from heedful.record import ALL_UNITS, Context, Kind, RecordError, Value, mint_id
 from heedful.record.decision import encode_context
-from heedful.record.errors import check_id, check_number
+from heedful.record.errors import check_id, check_number, check_text
 from heedful.record.feedback import check_value
 
 Reason = Literal[
@@ -52,6 +53,10 @@ class DecisionRequest:
     Attributes:
         user: the raw user id; only its pseudonym goes further than this.
         context: small features as they are now.
+        messages: in the place of context and session, where decisions are replies: all that was
+            said in the conversation so far. Which one goes on is found by what was said in it
+            before; only what is new becomes the context. One that is not known, or that was
+            changed, begins anew, and all of it is the context.
         choices: what the domain may need to know beside the context to say what is possible, as a
             rule ``allowed`` and ``forbidden``, lists of unit ids, and the rules ``require``,
             ``cap`` and ``diversity`` (:mod:`heedful.contract.rules`).
@@ -63,6 +68,7 @@ class DecisionRequest:
 
     user: str
     context: Context = field(default_factory=dict)
+    messages: Sequence[Message] | None = None
     choices: Mapping[str, object] = field(default_factory=dict)
     session: str | None = None
     length: int | None = None
@@ -76,6 +82,9 @@ class DecisionRequest:
         """
         check_id("user", self.user)
         encode_context(self.context)
+        if self.messages is not None and (self.context or self.session is not None):
+            problem = "stand beside a context or a session"
+            raise RecordError("messages", problem, "the conversation is found by them alone")
         for name in ("session", "idempotency_key"):
             if getattr(self, name) is not None:
                 check_id(name, getattr(self, name))
@@ -86,7 +95,8 @@ class DecisionRequest:
 
     def fingerprint(self) -> bytes:
         """Return a hash of all but the key: equal requests, equal fingerprints."""
-        body = (encode_context(self.context), dict(self.choices), self.session, self.length)
+        context = encode_context(self.context) if self.messages is None else list(self.messages)
+        body = (context, dict(self.choices), self.session, self.length)
         text = json.dumps(body, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
@@ -103,6 +113,9 @@ class DecisionAnswer:
         policy: the version that chose, or ``held:VERSION`` with a person in between.
         session: what it was called in the request, or the id of the one that goes on or began.
         unknown: units named in the request's choices that the policy has never heard of.
+        text: what the units say, where decisions are replies.
+        ended: whether the last unit is the one that ends a decision; else it ran into its length.
+        read: events that the policy had before it when it chose the first unit.
     """
 
     id: str
@@ -111,6 +124,9 @@ class DecisionAnswer:
     policy: str
     session: str
     unknown: tuple[str, ...] = ()
+    text: str | None = None
+    ended: bool = False
+    read: int = 0
 
     @property
     def propensities(self) -> tuple[float, ...]:
@@ -158,7 +174,8 @@ class FeedbackRequest:
     Attributes:
         decision: its id.
         kind: what sort of thing was said.
-        value: what was said; ``None`` only where ``retracts`` is given.
+        value: what was said; ``None`` only where ``retracts`` is given. A demonstration may be
+            text where decisions are replies.
         unit: the position in the decision that is meant, from 0, or ``ALL_UNITS``.
         id: the client's idempotency key; without one a repetition cannot be recognised.
         user: who said it, a raw id; by default whom the decision was made for.
@@ -187,10 +204,12 @@ class FeedbackRequest:
             check_id("user", self.user)
         if self.given_at is not None:
             check_number("given_at", self.given_at)
-        if self.retracts is None:
-            check_value(self.kind, self.value)
-        else:
+        if self.retracts is not None:
             check_id("retracts", self.retracts)
+        elif self.kind is Kind.DEMONSTRATION and isinstance(self.value, str):
+            check_text("value", self.value)
+        else:
+            check_value(self.kind, self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

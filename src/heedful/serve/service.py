@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from heedful.config import Serve
-from heedful.contract import Domain, Rulebook
+from heedful.contract import Conversation, Domain, Rulebook
 from heedful.policy import load as load_policy
 from heedful.record import pseudonym
 from heedful.serve.draw import Draw
@@ -34,7 +34,7 @@ from heedful.serve.requests import (
 )
 from heedful.serve.sessions import Sessions
 from heedful.store import Log, Receipt
-from heedful.store.registry import Held, Registry, RegistryBusyError, RegistryError
+from heedful.store.registry import Held, Registry, RegistryBusyError, RegistryError, Version
 
 IDLE_SECONDS = 1.0
 
@@ -69,12 +69,14 @@ class Deciding:
         trial: the version on trial, ``None`` without a trial.
         share: the share of subjects the trial gives to it; 0 without.
         units: how many units the live version knows.
+        absence: why nothing decides, where nothing does.
     """
 
     live: str | None
     trial: str | None
     share: float
     units: int
+    absence: str = ""
 
 
 class Service:
@@ -115,14 +117,17 @@ class Service:
                 does not repeat its draws, and the same log and seed give the same ones.
 
         Raises:
-            ValueError: the key is too short, or the window is odd.
+            ValueError: the key is too short, the window is odd, or the domain does not know how
+                conversations are written; it says why.
             StoreError: the log cannot be read.
         """
         pseudonym("", key)
         if window < 2 or window % 2:
             raise ValueError(f"the window is {window}; give an even number of events, at least 2")
+        if isinstance(domain, Conversation):
+            domain.choices({})  # better now than in front of the first who asks
         options, self._limits = options or Serve(), limits or Limits()
-        self.metrics, self._key, self._log = Metrics(), key, log
+        self.metrics, self._key, self._log, self.domain = Metrics(), key, log, domain
         self._registry, self._clock = registry, clock
         self._policies = Policies(registry, domain, load=load, floor=options.floor)
         self._sessions = Sessions(log, domain, limit=self._limits.subjects)
@@ -267,7 +272,17 @@ class Service:
             trial=None if trial is None else trial.candidate,
             share=0.0 if trial is None else trial.share,
             units=0 if live is None else len(live.vocabulary),
+            absence=self._policies.why() if live is None else "",
         )
+
+    def live(self) -> Version | None:
+        """Return the registry's entry of the version that decides, ``None`` where none does.
+
+        Raises:
+            StoreError: the registry cannot be read.
+        """
+        name = self.deciding().live
+        return None if name is None else self._registry.version(name)
 
     def healthy(self) -> bool:
         """Return whether it runs and the last write to the log went well."""

@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from heedful.contract import Domain, Session, Stream, stream_of
+from heedful.contract import Conversation, Domain, Session, Stream, stream_of
 from heedful.record import (
     Context,
     Decision,
@@ -20,6 +20,7 @@ from heedful.record import (
 from heedful.record.decision import encode_context
 from heedful.serve.history import records
 from heedful.serve.policies import Served
+from heedful.serve.threads import Threads
 from heedful.store import Log, Record
 
 
@@ -48,6 +49,7 @@ class Visitor:
         ended: how each ended episode ended: terminated or not, and the final context.
         said: ids of decisions and feedback that the stream knows by the names clients use; what was
             read back from the log it knows by sequence number.
+        threads: its conversations, where decisions are replies.
     """
 
     subject: str
@@ -60,6 +62,7 @@ class Visitor:
     steps: dict[str, int] = field(default_factory=dict)
     ended: dict[str, tuple[bool, str]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
+    threads: Threads = field(default_factory=Threads)
 
     def session_in(self, episode: str) -> Session:
         """Return the session that decisions in ``episode`` are made from."""
@@ -84,9 +87,13 @@ class Visitor:
                 self.episode = record.episode
                 self.steps[record.episode] = record.step + 1
                 self.last_at = max(self.last_at, record.made_at)
+                if isinstance(self.domain, Conversation):
+                    heard = self.domain.said(record.context)
+                    self.threads.goes_on(record.episode, heard, self.domain.text(record.units))
             case Feedback():
                 self.last_at = max(self.last_at, record.received_at)
             case End():
+                self.threads.end(record.episode)
                 self.ended[record.episode] = (record.terminated, encode_context(record.context))
                 self.last_at = max(self.last_at, record.ended_at)
 

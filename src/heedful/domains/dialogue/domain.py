@@ -217,6 +217,10 @@ class Dialogue:
         said = [dict(message) for message in _messages(list(messages))]
         return {"messages": said, "turn": turn}
 
+    def said(self, context: Context) -> Sequence[Message]:
+        """Return the messages in a context."""
+        return _messages(context["messages"]) if "messages" in context else []
+
     def text(self, units: Sequence[str]) -> str:
         """Return what a reply says, without its end."""
         index = self._vocabulary.indexes(units)
