@@ -65,6 +65,8 @@ def test_the_canonical_form_is_plain_json_that_reads_back_the_same() -> None:
     ("section", "values", "says"),
     [
         (Policy, {"width": 65, "heads": 2}, "cannot be divided"),
+        (Policy, {"kind": "huggingface"}, 'names the folder for kind = "huggingface"'),
+        (Policy, {"kind": "recurrent", "model": "m"}, "both, or neither"),
         (Import, {"time": "t", "order": "n"}, "one of the two"),
         (Import, {"subject": "u"}, "both the subject and the unit"),
         (Import, {"rating_min": 5.0, "rating_max": 1.0}, "below"),

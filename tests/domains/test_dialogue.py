@@ -110,7 +110,10 @@ def test_a_folder_of_hugging_face_gets_the_marks_of_feedback(tmp_path: Path) -> 
     assert made.tokenizer.units[:3] == ("a", "b", "</s>")
     assert len(made.tokenizer) == 3 + 8
     assert made.template.end == "</s>"
-    assert made.marks["<|up|>"] == made.tokenizer.units.index("<|up|>")
+    names = {kind: [made.tokenizer.units[t] for t in ids] for kind, ids in made.marks.items()}
+    assert names["click"] == ["<|down|>", "<|up|>"]
+    assert names["rating"] == [f"<|{points}|>" for points in range(1, 6)]
+    assert names["comment"] == ["<|comment|>"]
     with pytest.raises(TemplateError, match=r'no chat template.*template = "plain"'):
         _ = Dialogue({"model": "model"}, tmp_path).template
 
@@ -299,7 +302,7 @@ def test_messages_that_cannot_be_read_are_named(domain: Dialogue, messages, mess
 def test_no_token_that_steers_can_be_said(domain: Dialogue) -> None:
     choices = domain.choices({})
     assert choices.end == "<|end|>"
-    assert set(domain.marks) <= set(choices.forbidden)
+    assert set(domain.tokenizer.marks) <= set(choices.forbidden)
     assert choices.end not in choices.forbidden
 
 

@@ -215,6 +215,19 @@ def test_added_tokens_begin_as_the_mean(folder: Path) -> None:
     assert not torch.allclose(new[18], table[18])
 
 
+def test_marks_that_are_none_of_the_folders_tokens_begin_as_the_mean(folder: Path) -> None:
+    """Models have more rows than tokens, which nothing was learned in; marks often fall there."""
+    table = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    tokens = {"vocab": {chr(97 + token): token for token in range(21)}}
+    written = {"model": tokens, "added_tokens": [{"id": 21, "content": "<end>"}]}
+    (folder / "tokenizer.json").write_text(json.dumps(written))
+    marked = HuggingFace.from_folder(folder, replace(WORDS, size=24), marks={"click": [21, 22]})
+    new = marked.model.get_input_embeddings().weight
+    assert torch.equal(new[21], table[21])
+    assert torch.allclose(new[22], table[torch.arange(24) != 22].mean(0), atol=1e-6)
+    assert torch.equal(new[23], table[23])
+
+
 def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path) -> None:
     with pytest.raises(PolicyFolderError, match=r"has 27 tokens and the model 24 \(token 26"):
         HuggingFace.from_folder(folder, replace(WORDS, size=27), marks={"click": [24, 25]})

@@ -19,4 +19,7 @@ def test_the_example_runs(
     known: dict[str, object] = {}
     for example in examples:
         exec(compile(example, "models.md", "exec"), known)
-    assert "torch.Size([4, 20])" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "torch.Size([4, 20])" in printed
+    whole, beside = map(int, re.findall(r"\d+", printed.splitlines()[-1]))
+    assert beside < whole / 4

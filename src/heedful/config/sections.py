@@ -81,7 +81,17 @@ class Import(Section):
 class Policy(Section):
     """The network that chooses."""
 
-    kind: str = key("recurrent", 'the network: "recurrent", "transformer"', pattern=NAME)
+    kind: str = key(
+        "recurrent", 'the network: "recurrent", "transformer", "huggingface"', pattern=NAME
+    )
+    model: str = key("", 'kind "huggingface": the folder of the model, from the workspace\'s')
+    adapter: Literal["none", "lora", "ia3", "prefix"] = key(
+        "none", 'kind "huggingface": what is trained beside the model, which is frozen then'
+    )
+    adapter_size: int = key(8, '"lora": the rank of a product; "prefix": its tokens', ge=1, le=4096)
+    recompute: bool = key(
+        False, 'kind "huggingface": compute blocks again for the gradient, to save memory'
+    )
     width: int = key(64, "size of a hidden vector", unit="numbers", ge=1, le=16_384)
     members: list[str] = key(
         [], "an ensemble: the networks whose probabilities are averaged; empty: one of kind"
@@ -104,6 +114,8 @@ class Policy(Section):
     def _consistent(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
+        if ("huggingface" in (self.kind, *self.members)) != bool(self.model):
+            raise ValueError('model names the folder for kind = "huggingface": both, or neither')
         return self
 
 

@@ -60,7 +60,7 @@ def train_answers(
     """
     config = bench.config
     torch.manual_seed(config.workspace.seed + member)
-    forms = members_of(network_of(config, streams.schema))  # an ensemble's in turn
+    forms = members_of(network_of(bench, streams.schema))  # an ensemble's in turn
     network = cast(Network, forms[member % len(forms)])
     _begin_at_the_means(network, streams, weights)
     learned = np.unique(streams.slots.unit[weights > 0])

@@ -75,6 +75,11 @@ class Bench:
         """Use as many threads as were asked for: the bits of the result depend on it."""
         torch.set_num_threads(self.config.workspace.threads)
 
+    @property
+    def folder(self) -> Path:
+        """The workspace's."""
+        return self.runs.parent
+
     def salt(self, purpose: str) -> str:
         """Return 32 hexadecimal digits for ``purpose``, the same for the same purpose."""
         return hmac.new(self.secret, purpose.encode(), hashlib.sha256).hexdigest()[:32]

@@ -8,7 +8,6 @@ from typing import cast
 import numpy as np
 import torch
 
-from heedful.config import Config
 from heedful.contract import Streams
 from heedful.evaluate import ndcg
 from heedful.evaluate.held_out import (
@@ -22,6 +21,7 @@ from heedful.loop.lessons import sequences_of
 from heedful.policy import (
     Ensemble,
     Floor,
+    HuggingFace,
     Policy,
     Schema,
     TransitionPrior,
@@ -34,14 +34,23 @@ UNTUNED = 0.5
 """The prior's weight where nothing is held out to choose it by."""
 
 
-def network_of(config: Config, schema: Schema) -> Policy:
-    """Return a fresh network, or an ensemble of them, of the form ``[policy]`` asks for."""
-    members = [_network(config, schema, kind) for kind in config.policy.members]
-    return Ensemble(members) if members else _network(config, schema, config.policy.kind)
+def network_of(bench: Bench, schema: Schema) -> Policy:
+    """Return a network, or an ensemble of them, of the form ``[policy]`` asks for.
+
+    It begins fresh, but for the model in a folder, which begins as it is there.
+
+    Raises:
+        ValueError: the folder holds no model that can be read.
+    """
+    section = bench.config.policy
+    members = [_network(bench, schema, kind) for kind in section.members]
+    return Ensemble(members) if members else _network(bench, schema, section.kind)
 
 
-def _network(config: Config, schema: Schema, kind: str) -> Policy:
-    section = config.policy
+def _network(bench: Bench, schema: Schema, kind: str) -> Policy:
+    section = bench.config.policy
+    if kind == "huggingface":
+        return _language_model(bench, schema)
     options: dict[str, object] = {"width": section.width, "dropout": section.dropout}
     if section.plain:
         options["plain"] = True
@@ -50,6 +59,21 @@ def _network(config: Config, schema: Schema, kind: str) -> Policy:
     if kind == "transformer":
         options["heads"] = section.heads
     return cast(Policy, maker(kind)(schema, **options))
+
+
+def _language_model(bench: Bench, schema: Schema) -> Policy:
+    section = bench.config.policy
+    sizes = {"lora": "rank", "prefix": "length"}
+    adapter: dict[str, object] = {"kind": section.adapter}
+    if section.adapter in sizes:
+        adapter[sizes[section.adapter]] = section.adapter_size
+    return HuggingFace.from_folder(
+        bench.folder / section.model,
+        schema,
+        marks=getattr(bench.domain, "marks", None),
+        adapter=None if section.adapter == "none" else adapter,
+        recomputed=section.recompute,
+    )
 
 
 def members_of(network: Policy) -> list[Policy]:

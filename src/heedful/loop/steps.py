@@ -203,7 +203,7 @@ def _begun(bench: Bench, snapshot: Snapshot, parent: Version | None) -> tuple[Po
     """Return the network that pre-training begins with, and its units."""
     if parent is None:
         vocabulary = bench.domain.vocabulary(snapshot)
-        return network_of(bench.config, bench.domain.schema(vocabulary)), vocabulary
+        return network_of(bench, bench.domain.schema(vocabulary)), vocabulary
     loaded = load(bench.registry.folder(parent.name))
     try:
         begun = start.warm_start(loaded, bench.domain, snapshot)

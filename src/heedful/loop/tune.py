@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from heedful.objectives import (
     imitate,
 )
 from heedful.policy import Batch, Policy, Vocabulary
-from heedful.policy.network import Network
 from heedful.reward import approved
 from heedful.store.snapshot import Snapshot
 
@@ -279,9 +278,9 @@ def changing(policy: Policy, scope: str) -> list[nn.Parameter]:
     """
     network = cast(nn.Module, network_within(policy))
     cast(nn.Module, policy).requires_grad_(requires_grad=False)
-    ours = [module for module in network.modules() if isinstance(module, Network)]
+    ours = [module for module in network.modules() if hasattr(module, "parameters_of")]
     if ours:  # one, or the members of an ensemble
-        chosen = [parameter for one in ours for parameter in one.parameters_of(scope)]
+        chosen = [parameter for one in ours for parameter in cast(Any, one).parameters_of(scope)]
     elif scope == "all":
         chosen = list(network.parameters())
     else:

@@ -23,6 +23,7 @@ from heedful.policy.huggingface_folder import (
     plain_config,
     refuse_unreadable,
     resize,
+    tokens_in,
 )
 from heedful.policy.huggingface_replies import Replies
 from heedful.policy.huggingface_tokens import TokenReader
@@ -131,9 +132,10 @@ class HuggingFace(nn.Module):
             folder: in Hugging Face's layout: ``config.json`` and safetensors.
             schema: V is the size of the tokenizer, marks included.
             marks: token ids that stand for answers, from low to high, by kind of channel. Those
-                that the model has no row for get one.
+                that the model was not trained with, being none of the tokens in the folder, begin
+                as the mean of all others.
             added: how many of the last units the tokenizer has that the model was not trained
-                with; each begins as the mean of all others.
+                with; they begin so too.
             **options: as in the constructor.
 
         Raises:
@@ -141,8 +143,9 @@ class HuggingFace(nn.Module):
         """
         model = model_in(Path(folder))
         rows = model.get_input_embeddings().weight.shape[0]
-        known = {token for ids in (marks or {}).values() for token in ids if token >= rows}
-        fresh = sorted(known | set(range(schema.size - added, schema.size)))
+        trained = min(rows, tokens_in(Path(folder)) or rows)
+        unknown = {token for ids in (marks or {}).values() for token in ids if token >= trained}
+        fresh = sorted(unknown | set(range(schema.size - added, schema.size)))
         missing = set(range(rows, schema.size)) - set(fresh)
         if missing:
             raise PolicyFolderError(

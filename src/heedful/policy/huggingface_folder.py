@@ -97,6 +97,20 @@ def model_in(folder: Path) -> Any:
     return model
 
 
+def tokens_in(folder: Path) -> int | None:
+    """Return how many tokens the tokenizer in ``folder`` has, ``None`` where that is not written.
+
+    A model may have more rows, which nothing was learned in.
+    """
+    try:
+        written = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        vocabulary = written["model"]["vocab"]
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        return 1 + max(map(int, [*ids, *(token["id"] for token in written["added_tokens"])]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
         options = json.loads((folder / "config.json").read_text(encoding="utf-8"))

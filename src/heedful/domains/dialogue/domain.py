@@ -18,8 +18,12 @@ from heedful.domains.dialogue.environment import Asked
 from heedful.domains.dialogue.template import Template
 from heedful.domains.dialogue.texts import texts_of
 from heedful.domains.dialogue.tokenizer import (
+    COMMENT,
+    DOWN,
+    RATINGS,
     ROLES,
     SMALLEST,
+    UP,
     Tokenizer,
     TokenizerError,
     keep,
@@ -120,9 +124,11 @@ class Dialogue:
         return Template.plain(self.tokenizer) if plain else Template.of(self.tokenizer)
 
     @property
-    def marks(self) -> dict[str, int]:
-        """The tokens by which a language model is told of feedback."""
-        return self.tokenizer.marks
+    def marks(self) -> dict[str, list[int]]:
+        """The tokens by which a language model is told of feedback, from low to high, by kind."""
+        marks = self.tokenizer.marks
+        kinds = {"click": (DOWN, UP), "rating": RATINGS, "comment": (COMMENT,)}
+        return {kind: [marks[name] for name in names] for kind, names in kinds.items()}
 
     def vocabulary(self, snapshot: Snapshot) -> Vocabulary:
         """Return all tokens: the log has no say in them."""
