@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -100,4 +101,26 @@ def stream(units: list[int], reply: int) -> Batch:
         discounts=blank,
         weights=blank + 1,
         feedback=torch.full((*shape, 1), torch.nan),
+    )
+
+
+def rows_of(batches: list[Batch]) -> Batch:
+    """Return one batch of the rows of several of one shape."""
+    first = batches[0]
+    names = list(Events.__slots__)
+    events = Events(*(torch.cat([getattr(b.events, name) for b in batches]) for name in names))
+    own = {
+        name: torch.cat([getattr(b, name) for b in batches])
+        for name in ("positions", "units", "decisions", "mask", "bootstrap", "weights", "feedback")
+    }
+    shape = (len(batches), first.mask.shape[1])
+    zeros = torch.zeros(shape)
+    return replace(
+        first,
+        events=events,
+        choices=Choices.everything(WORDS.size, *shape),
+        behaviour_logps=zeros.double(),
+        rewards=zeros,
+        discounts=zeros,
+        **own,
     )

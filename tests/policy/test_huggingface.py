@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from heedful.checks import EXAMPLE_SCHEMA, check_policy, random_batch
 from heedful.policy import (
+    Batch,
     Choices,
     EventKind,
     Events,
@@ -23,7 +25,15 @@ from heedful.policy import (
     save,
 )
 from heedful.policy.huggingface import HuggingFace
-from tests.policy.language_models import CONFIGS, ODD, WORDS, config_of, language_model, stream
+from tests.policy.language_models import (
+    CONFIGS,
+    ODD,
+    WORDS,
+    config_of,
+    language_model,
+    rows_of,
+    stream,
+)
 
 transformers = pytest.importorskip("transformers")
 LOGPS = frozenset({"logps"})
@@ -73,6 +83,65 @@ def test_the_language_head_sees_the_slots_only() -> None:
     policy.forward(batch, LOGPS)
     policy.forward(batch, frozenset({"values"}))
     assert seen == [int(batch.mask.sum()), 0]
+
+
+def groups() -> Batch:
+    """Return two groups of replies of different lengths to prompts of different lengths."""
+    asked = [[4, 7, 2, 11, 9, 14, 3, 8], [4, 7, 5]]
+    replies = [[5, 6], [6], [13, 5, 6], [2, 2, 2, 2]]
+    rows = [stream([*prompt, *said], reply=len(said)) for prompt in asked for said in replies]
+    return rows_of([padded(row, length=14, slots=4) for row in rows])
+
+
+def padded(batch: Batch, *, length: int, slots: int) -> Batch:
+    """Return ``batch``, a row, in more columns."""
+    events, more, room = (
+        batch.events,
+        length - batch.events.kind.shape[1],
+        slots - len(batch.units[0]),
+    )
+    wide = {
+        name: functional.pad(getattr(events, name), (0, more), value=nothing)
+        for name, nothing in (("kind", 0), ("unit", -1), ("channel", 0), ("value", 0))
+    }
+    time = functional.pad(events.time, (0, more), value=torch.nan)
+    events = replace(events, **wide, time=time, features=torch.zeros(1, length, 0))
+    own = {
+        name: functional.pad(getattr(batch, name), (0, room))
+        for name in ("positions", "units", "decisions", "mask", "bootstrap", "weights")
+    }
+    return replace(batch, events=events, feedback=torch.full((1, slots, 1), torch.nan), **own)
+
+
+@kinds
+def test_a_group_shares_its_prompt_forwards_and_backwards(kind: str) -> None:
+    policy, batch = language_model(kind, WORDS, marks={}).double(), groups()
+    found: list[list[torch.Tensor]] = []
+    computed: list[int] = []
+    scale = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(0))
+    policy.model.get_input_embeddings().register_forward_hook(
+        lambda module, inputs, output: computed.append(inputs[0].numel())
+    )
+    for shares in (True, False):
+        policy.body.shares = shares
+        policy.zero_grad()
+        logps = replay(policy, batch)
+        (logps * scale).sum().backward()
+        gradients = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
+        found.append([logps.detach(), *gradients])
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0.0, atol=1e-9)
+    for one, other in zip(*found, strict=True):  # some norms compute in float32 whatever comes
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    # Two prompts of up to 8 tokens, the last of each with its replies; against all eight rows.
+    assert computed == [2 * 8, 8 * 5, 8 * 13]
+
+
+def test_what_has_nothing_in_common_is_read_in_one_pass() -> None:
+    policy = language_model("gpt2", WORDS, marks={})
+    passes: list[int] = []
+    policy.model.transformer.ln_f.register_forward_hook(lambda *_: passes.append(1))
+    replay(policy, rows_of([stream([4 + i, 7, 2, 5], reply=1) for i in range(4)]))
+    assert len(passes) == 1
 
 
 def test_before_any_token_every_unit_is_as_likely() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from heedful.checks import EXAMPLE_SCHEMA, check_policy, random_batch
-from heedful.policy import Batch, Choices, EventKind, Events, HuggingFace, replay, sample
-from tests.policy.language_models import PAIRS, WORDS, config_of, language_model, stream
+from heedful.policy import Choices, EventKind, Events, HuggingFace, replay, sample
+from tests.policy.language_models import PAIRS, WORDS, config_of, language_model, rows_of, stream
 
 transformers = pytest.importorskip("transformers")
 LOGPS = frozenset({"logps"})
@@ -26,28 +26,6 @@ def heard_by(policy: HuggingFace) -> list[int]:
         lambda module, inputs, output: rows.append(len(output.last_hidden_state))
     )
     return rows
-
-
-def rows_of(batches: list[Batch]) -> Batch:
-    """Return one batch of the rows of several of one shape."""
-    first = batches[0]
-    names = list(Events.__slots__)
-    events = Events(*(torch.cat([getattr(b.events, name) for b in batches]) for name in names))
-    own = {
-        name: torch.cat([getattr(b, name) for b in batches])
-        for name in ("positions", "units", "decisions", "mask", "bootstrap", "weights", "feedback")
-    }
-    shape = (len(batches), first.mask.shape[1])
-    zeros = torch.zeros(shape)
-    return replace(
-        first,
-        events=events,
-        choices=Choices.everything(WORDS.size, *shape),
-        behaviour_logps=zeros.double(),
-        rewards=zeros,
-        discounts=zeros,
-        **own,
-    )
 
 
 @pytest.mark.parametrize("kind", PAIRS)

@@ -306,7 +306,13 @@ class HuggingFace(nn.Module):
 
     def _new_body(self) -> Causal | Replies:
         if not self._ends:
-            return Causal(self.model, self.reader, self.schema.size, self.prefix)
+            return Causal(
+                self.model,
+                self.reader,
+                self.schema.size,
+                prefix=self.prefix,
+                recomputed=self.recomputed,
+            )
         openers = [self._ends["decoder_start"], self._ends["forced_bos"]]
         return Replies(
             self.model,

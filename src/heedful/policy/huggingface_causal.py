@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from heedful.policy.batch import Batch, Events
-from heedful.policy.huggingface_cache import CacheState, as_cache, as_layers, settled
+from heedful.policy.huggingface_cache import CacheState, Layers, as_cache, as_layers, settled
 from heedful.policy.huggingface_folder import needs_alignment
-from heedful.policy.huggingface_tokens import TokenReader
+from heedful.policy.huggingface_tokens import TokenReader, Tokens
 from heedful.policy.peft import Prefix
 
 
@@ -20,15 +20,31 @@ class Causal:
     """Reads events with a causal model; positions are always given, so that rows may be ragged."""
 
     def __init__(
-        self, model: Any, reader: TokenReader, size: int, prefix: Prefix | None = None
+        self,
+        model: Any,
+        reader: TokenReader,
+        size: int,
+        *,
+        prefix: Prefix | None = None,
+        recomputed: bool = False,
     ) -> None:
-        """Read with ``model``, behind ``prefix`` where there is one; V is ``size``."""
+        """Read with ``model``; V is ``size``.
+
+        Args:
+            model: a causal model of transformers.
+            reader: how events become tokens.
+            size: V.
+            prefix: what stands in front of every stream.
+            recomputed: whether its blocks compute everything twice.
+        """
         self.model, self.reader, self.size, self.prefix = model, reader, size, prefix
         self.before = 0 if prefix is None else prefix.length
         most: int | None = getattr(model.config, "max_position_embeddings", None)
         self.limit = None if most is None else most - self.before
         self.aligned = needs_alignment(model)
         self.placed = "position_ids" in inspect.signature(model.forward).parameters
+        # Blocks that are computed twice would write what they remember twice.
+        self.shares = self.placed and not self.aligned and prefix is None and not recomputed
         # transformers warns of what it takes for padding: what pads here is never looked at.
         self.filler = 0 if model.config.pad_token_id != 0 else 1
 
@@ -81,6 +97,9 @@ class Causal:
     def read(self, batch: Batch, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is known at the S slots, [S, D], and logits at those ``wanted``, [N, V].
 
+        Rows that begin with the same prompt, as a group of replies does, share it: it is computed
+        once, forwards and backwards.
+
         Args:
             batch: streams.
             wanted: bool [S].
@@ -89,25 +108,92 @@ class Causal:
         row, _ = torch.nonzero(batch.slots, as_tuple=True)
         column = tokens.after[row, batch.positions[batch.slots]] - 1
         within(self.limit, int(tokens.lengths.max()))
-        length = max(1, tokens.ids.shape[1])
-        ids = torch.full((len(batch), length), self.filler, device=row.device)
-        offset = torch.arange(length, device=row.device)[None]
-        real = offset < tokens.lengths[:, None]
-        ids[real] = tokens.ids[real[:, : tokens.ids.shape[1]]]
-        more: dict[str, Any] = {"position_ids": self.before + offset} if self.placed else {}
-        if self.prefix is not None:
-            more |= {"cache": as_cache(self.prefix.layers(len(batch))), "use_cache": True}
-        # Padding stands on the right, where no real token of a causal model can see it.
-        known, logits, _ = at_places(
-            self.model, row, column, self.size, wanted, input_ids=ids, **more
-        )
+        begun = torch.zeros_like(tokens.lengths)
+        layers = () if self.prefix is None else self.prefix.layers(len(batch))
+        if self.shares:
+            first = tokens.lengths.scatter_reduce(0, row, column.clamp(min=0), "amin")
+            if bool(first.any()):
+                prompts, which = _prompts(tokens.ids, first)
+                if _pays(prompts, which, first, tokens.lengths):
+                    begun, layers = first, self._heard(prompts, which)
+        known, logits, _ = self._run_from(tokens, begun, layers, row, column, wanted)
         return known, logits
+
+    def _heard(self, prompts: Tensor, which: Tensor) -> Layers:
+        """Return keys and values of distinct ``prompts`` [U, P], for each row its own."""
+        none = which[:0]
+        ids = prompts.masked_fill(prompts < 0, self.filler)
+        offset = torch.arange(ids.shape[1], device=ids.device)[None]
+        cache = as_cache(())
+        at_places(
+            self.model,
+            none,
+            none,
+            self.size,
+            input_ids=ids,
+            cache=cache,
+            use_cache=True,
+            position_ids=offset,
+        )
+        return tuple((key[which], value[which]) for key, value in as_layers(cache))
+
+    def _run_from(
+        self,
+        tokens: Tokens,
+        begun: Tensor,
+        layers: Layers,
+        row: Tensor,
+        column: Tensor,
+        wanted: Tensor,
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Run each row from its token ``begun`` [B] on, behind ``layers``, at places."""
+        fresh = tokens.lengths - begun
+        offset = torch.arange(max(1, int(fresh.max())), device=row.device)[None]
+        real = offset < fresh[:, None]
+        ids = torch.full(real.shape, self.filler, device=row.device)
+        at, place = torch.nonzero(real, as_tuple=True)
+        ids[at, place] = tokens.ids[at, begun[at] + place]
+        more: dict[str, Any] = {}
+        if self.placed:
+            more["position_ids"] = torch.where(real, self.before + begun[:, None] + offset, 0)
+        if layers:
+            columns = torch.arange(layers[0][0].shape[2], device=row.device)
+            heard = columns < (self.before + begun)[:, None]
+            more |= {"cache": as_cache(layers), "use_cache": True}
+            # A row with nothing in it looks at its padding: attending to nothing gives NaN.
+            more["attention_mask"] = torch.cat([heard, real | (offset == 0)], dim=1)
+        # Else padding stands on the right, where no real token of a causal model can see it.
+        return at_places(
+            self.model, row, column - begun[row], self.size, wanted, input_ids=ids, **more
+        )
 
     def _extend_each_length(self, state: CacheState, events: Events) -> CacheState:
         """Do as ``extend``, with rows of one length at a time."""
         lots = [torch.nonzero(state.lengths == n)[:, 0] for n in set(state.lengths.tolist())]
         head, *tail = [self.extend(state.select(rows), events.select(rows)) for rows in lots]
         return head.stack(tail).select(torch.argsort(torch.cat(lots)))
+
+
+def _prompts(ids: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what stands before token ``first`` [B] of each row, distinct ones of it [U, P].
+
+    Padded with -1; and the number of each row's, int64 [B].
+    """
+    longest = int(first.max())
+    before = torch.arange(longest, device=ids.device) < first[:, None]
+    prompts, which = torch.unique(
+        torch.where(before, ids[:, :longest], -1), dim=0, return_inverse=True
+    )
+    return prompts, which
+
+
+def _pays(prompts: Tensor, which: Tensor, first: Tensor, lengths: Tensor) -> bool:
+    """Say whether sharing prompts saves a quarter of the tokens, padding included.
+
+    Below that the second pass and the mask it needs cost as much as is saved.
+    """
+    apart = len(which) * int((lengths - first).max())
+    return prompts.numel() + apart < 0.75 * len(which) * int(lengths.max())
 
 
 def at_places(
