@@ -74,6 +74,16 @@ def test_capped_logits_stay_capped() -> None:
     torch.testing.assert_close(logits, plain)
 
 
+def test_half_precision_is_scored_in_float32() -> None:
+    policy, batch = language_model("llama", WORDS, marks={}).bfloat16(), stream([4, 7, 2], reply=2)
+    outputs = policy.forward(batch, frozenset({"logits", "logps", "values"}))
+    expected = torch.log_softmax(outputs.logits.double(), -1)[[0, 1], [7, 2]]
+    torch.testing.assert_close(outputs.logps[0].double(), expected, rtol=0, atol=1e-6)
+    state, logits = policy.step(policy.start(1), Events.none(1), Choices.everything(30, 1))
+    assert outputs.logits.dtype == logits.dtype == torch.float32
+    assert state.layers[0][0].dtype == torch.bfloat16
+
+
 def test_the_language_head_sees_the_slots_only() -> None:
     policy, batch = language_model("llama"), random_batch(EXAMPLE_SCHEMA)
     seen: list[int] = []
