@@ -3,7 +3,7 @@ import pytest
 
 from heedful.reward import exchange_rows, length_correlation
 from heedful.reward.exchanges import LENGTH, SHARED
-from heedful.reward.ngrams import WIDTH, Rows
+from heedful.reward.ngrams import WIDTH, Rows, hashed
 from tests.reward.test_ngrams import dense
 
 
@@ -26,13 +26,19 @@ def test_replies_that_say_the_same_leave_nothing_of_their_prompt() -> None:
     np.testing.assert_allclose(dense(first.minus(second)), dense(first) - dense(second))
 
 
-def test_columns_can_be_weighed_and_counted() -> None:
-    rows = Rows.of(["good", "good day", ""])
-    assert int(rows.spread()[WIDTH - 1]) == 3
-    assert sorted(set(rows.spread().tolist())) == [0, 1, 2, 3]
-    columns = np.random.default_rng(0).normal(size=WIDTH)
+def test_rare_columns_weigh_more_and_the_whole_as_much() -> None:
+    rows = Rows.of(["good day", "good night", "good", "good grief"])
+    weight = rows.rarity(0.5, np.array([WIDTH - 1]))
+    common, rare = (hashed(f"w {word}") for word in ("good", "night"))
+    assert weight[common] < weight[rare]
+    assert weight[WIDTH - 1] == 1.0
+    scaled = rows.scaled(weight)
+    grams = rows.places != WIDTH - 1
     b = np.random.default_rng(1).normal(size=WIDTH)
-    np.testing.assert_allclose(rows.scaled(columns).times(b), rows.times(columns * b))
+    np.testing.assert_allclose(scaled.times(b), rows.times(weight * b))
+    assert set(rows.rarity(0.0, np.array([WIDTH - 1])).tolist()) == {1.0}
+    whole, before = ((one.values[grams] ** 2).sum() for one in (scaled, rows))
+    assert whole == pytest.approx(before)
 
 
 def test_correlation_with_length_where_there_is_one_to_tell() -> None:

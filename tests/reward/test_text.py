@@ -1,4 +1,6 @@
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +107,10 @@ def test_an_error_inside_names_the_reward_that_made_it() -> None:
     fine = Normalised(broken, Moments(0.0, 2.0))
     with pytest.raises(RewardError, match="test_text:broken gave nan for row 0"):
         Total(((length, 1.0), (fine, 1.0)))(PROMPTS, REPLIES)
+
+
+def test_the_pages_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "concepts" / "rewards.md"
+    [example] = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    exec(compile(example, page.name, "exec"), {})
+    assert np.isfinite(float(capsys.readouterr().out.strip("[]\n ")))

@@ -231,6 +231,12 @@ class Reward(Section):
     comments_file: str = key(
         "", "learn to read from this CSV or TSV with comments and ratings, not from the log"
     )
+    replies: Literal["none", "auto", "comparisons", "ratings", "thumbs"] = key(
+        "none", "learn what replies are worth by their words, from what is named or what there is"
+    )
+    labels_file: str = key(
+        "", "learn to read labels, intents say, from this CSV or TSV with text and label"
+    )
     normalise: Literal["none", "subject"] = key(
         "none", "learn from ratings as given, or made comparable between subjects"
     )
@@ -267,7 +273,8 @@ class Reward(Section):
     @property
     def fitted(self) -> bool:
         """Whether it takes models, which ``heedful reward`` fits."""
-        return self.comments or self.normalise != "none" or self.silence == "model"
+        counted = self.normalise == "none" and self.silence == "zero"
+        return self.comments or self.replies != "none" or bool(self.labels_file) or not counted
 
 
 class Reinforce(Section):

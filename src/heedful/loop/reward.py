@@ -13,6 +13,7 @@ from heedful.evaluate import auc, brier, calibration_error, log_loss
 from heedful.loop.answers import train_answers, unit_means
 from heedful.loop.bench import SPOKEN, Bench, units_of
 from heedful.loop.lessons import split_of, without_answers
+from heedful.loop.replies import fit_classes, fit_replies
 from heedful.loop.run import Run
 from heedful.reward import CommentReader, Fitted, Pairs, Ratings, RewardError, SubjectScales
 from heedful.reward.answers import Answers
@@ -52,23 +53,30 @@ def fit_reward(bench: Bench) -> Fit:
     if not section.fitted:
         raise RewardError(
             f'[reward] kind = "{section.kind}" is computed from what people said, so there is '
-            'nothing to fit: ask for comments = true, normalise = "subject" or silence = "model"'
+            'nothing to fit: ask for comments = true, normalise = "subject", silence = "model", '
+            'replies = "auto" or a labels_file'
         )
     train = train_units(bench, snapshot)
     metrics: dict[str, float] = {}
-    reader, scales, answers = None, None, None
+    reader, scales, answers, replies, classes = None, None, None, None, None
     if section.comments:
         reader, measured = _reader(bench, snapshot, train)
         metrics |= measured
     if section.normalise == "subject":
         scales, measured = _scales(bench, snapshot, train)
         metrics |= measured
+    if section.replies != "none":
+        replies, measured = fit_replies(bench, snapshot, train)
+        metrics |= measured
+    if section.labels_file:
+        classes, measured = fit_classes(_in_workspace(bench, section.labels_file))
+        metrics |= measured
     runs: list[Run] = []
     if section.silence == "model":
         answers, runs, measured = _answers(bench, snapshot, train)
         metrics |= measured
     with bench.shelf.new(_card(bench, snapshot, metrics)) as placed:
-        Fitted(reader, scales).save(placed.folder)
+        Fitted(reader, scales, replies, classes).save(placed.folder)
         if answers is not None:
             answers.save(placed.folder / ANSWERS)
     for run in runs:
@@ -90,8 +98,8 @@ def _reader(
 ) -> tuple[CommentReader, dict[str, float]]:
     """Return a reader of comments, and how near it comes to ratings of people it has not seen."""
     section = bench.config.reward
-    file = _labels(bench)
-    pairs = Pairs.of(snapshot, train) if file is None else read_pairs(file)
+    file = section.comments_file
+    pairs = read_pairs(_in_workspace(bench, file)) if file else Pairs.of(snapshot, train)
     clipped = np.clip(pairs.ratings, section.rating_min, section.rating_max)
     pairs = replace(pairs, ratings=clipped)
     reader = CommentReader.fit(pairs, members=section.members, seed=bench.config.workspace.seed)
@@ -111,10 +119,9 @@ def _reader(
     return reader, {f"comment/{name}": value for name, value in measured.items()}
 
 
-def _labels(bench: Bench) -> Path | None:
-    """Return the file of comments and ratings, if one is named; in the workspace if relative."""
-    named = bench.config.reward.comments_file
-    return bench.rewards.parent / named if named else None
+def _in_workspace(bench: Bench, named: str) -> Path:
+    """Return the file of this name, in the workspace if the name is relative."""
+    return bench.rewards.parent / named
 
 
 def _scales(
@@ -264,10 +271,11 @@ def _of_numbers(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
 
 def _card(bench: Bench, snapshot: Snapshot, metrics: Mapping[str, float]) -> Card:
-    config, file = bench.config, _labels(bench)
-    configuration = bench.asked_for()
-    if file is not None:
-        configuration["labels"] = {"sha256": digest_of(file)}
+    config, configuration = bench.config, bench.asked_for()
+    named = {"labels": config.reward.comments_file, "classes": config.reward.labels_file}
+    for part, file in named.items():
+        if file:
+            configuration[part] = {"sha256": digest_of(_in_workspace(bench, file))}
     return Card(
         kind=KIND,
         step=KIND,

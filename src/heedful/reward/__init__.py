@@ -6,6 +6,7 @@ network and is imported by name.
 
 from heedful.reward.classes import TextClassifier
 from heedful.reward.comments import CommentReader, Comments, Pairs, Readings
+from heedful.reward.conversations import Exchanges, transcript
 from heedful.reward.ensemble import agreement, disputed, pessimistic, resamples
 from heedful.reward.exchanges import exchange_rows, length_correlation
 from heedful.reward.fitted import Fitted, ReadRatings
@@ -42,6 +43,7 @@ __all__ = [
     "Compared",
     "Comparisons",
     "Earned",
+    "Exchanges",
     "Fitted",
     "Given",
     "Groups",
@@ -82,4 +84,5 @@ __all__ = [
     "said",
     "scored",
     "text_reward",
+    "transcript",
 ]

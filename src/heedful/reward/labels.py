@@ -1,9 +1,10 @@
-"""Comments with ratings from a file: for a log that does not hold enough of both."""
+"""Comments with ratings, and messages with labels, from files."""
 
 from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from heedful.reward.comments import Pairs
 from heedful.reward.rewards import RewardError
 
 COMMENT, RATING = "comment", "rating"
+TEXT, LABEL, BEFORE = "text", "label", "before"
 
 
 def read_pairs(file: Path) -> Pairs:
@@ -25,6 +27,40 @@ def read_pairs(file: Path) -> Pairs:
         RewardError: names file, line and what is wrong; nothing of it was used.
     """
     texts, ratings = [], []
+    for place, row in _rows(file, (COMMENT, RATING), "reward.comments_file"):
+        texts.append(row[COMMENT] or "")
+        ratings.append(_number(row[RATING], place))
+    return Pairs(texts, np.array(ratings, np.float64), texts)
+
+
+def read_labels(file: Path) -> tuple[list[str], list[str], list[str]]:
+    """Return the messages, their labels, and what was said before each, of a CSV or TSV file.
+
+    Columns ``text`` and ``label`` are read, and ``before`` where there is one; as in
+    :func:`read_pairs`.
+
+    Raises:
+        RewardError: names file, line and what is wrong; nothing of it was used.
+    """
+    texts, labels, before = [], [], []
+    for place, row in _rows(file, (TEXT, LABEL), "reward.labels_file"):
+        label = (row[LABEL] or "").strip()
+        if not label:
+            raise RewardError(f"{place}: there is no label; give one, or leave the line out")
+        texts.append(row[TEXT] or "")
+        labels.append(label)
+        before.append(row.get(BEFORE) or "")
+    return texts, labels, before
+
+
+def _rows(
+    file: Path, columns: Sequence[str], key: str
+) -> Iterator[tuple[str, Mapping[str, str | None]]]:
+    """Yield each row with its place in the file.
+
+    Raises:
+        RewardError: the file cannot be read, or lacks one of ``columns``.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             tabs = file.suffix == ".tsv"
@@ -33,23 +69,19 @@ def read_pairs(file: Path) -> Pairs:
                 delimiter="\t" if tabs else ",",
                 quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
             )
-            for column in (COMMENT, RATING):
+            for column in columns:
                 if column not in (rows.fieldnames or ()):
                     raise RewardError(
                         f"{file}: there is no column {column!r}, only "
                         f"{', '.join(map(repr, rows.fieldnames or ())) or 'an empty file'}; name "
-                        f"the columns {COMMENT!r} and {RATING!r} in the first line"
+                        f"the columns {' and '.join(map(repr, columns))} in the first line"
                     )
             for row in rows:
-                texts.append(row[COMMENT] or "")
-                ratings.append(_number(row[RATING], f"{file}: line {rows.line_num}"))
+                yield f"{file}: line {rows.line_num}", row
     except OSError as error:
-        raise RewardError(
-            f"{file}: cannot be read: {error.strerror}; see reward.comments_file"
-        ) from error
+        raise RewardError(f"{file}: cannot be read: {error.strerror}; see {key}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise RewardError(f"{file}: {error}; save it as CSV or TSV in UTF-8") from error
-    return Pairs(texts, np.array(ratings, np.float64), texts)
 
 
 def _number(text: str | None, place: str) -> float:

@@ -99,9 +99,26 @@ class Rows:
         """Return these rows with each column times its number in ``columns`` [D]."""
         return Rows(self.width, self.offsets, self.places, self.values * columns[self.places])
 
-    def spread(self) -> Ints:
-        """Return how many rows have each column, [D]."""
-        return np.bincount(self.places[self.values != 0], minlength=self.width)
+    def rarity(self, power: float, kept: Ints) -> Floats:
+        """Return how much each column should weigh for being rare, [D].
+
+            log( (1 + n) / (1 + n_j) )^power,     n_j rows of n having column j,
+
+        times the number that leaves the mean square of the values what it is. What is common tells
+        little, and a penalty that is alike for all columns shrinks less what weighs more (Sparck
+        Jones, A Statistical Interpretation of Term Specificity, 1972).
+
+        Args:
+            power: 0 for none.
+            kept: columns that weigh 1: numbers that are no n-grams.
+        """
+        found = np.bincount(self.places[self.values != 0], minlength=self.width)
+        weight: Floats = np.log((1.0 + len(self)) / (1.0 + found)) ** power
+        square = np.where(np.isin(self.places, kept), 0.0, self.values**2)
+        mean = float(square.sum() / max((square * weight[self.places] ** 2).sum(), 1e-12))
+        weight *= np.sqrt(mean)
+        weight[kept] = 1.0
+        return weight
 
     def compact(self) -> tuple[Rows, Ints]:
         """Return these rows without the columns that are nowhere used, and the columns kept."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heedful.reward.ensemble import resamples
-from heedful.reward.exchanges import exchange_rows
+from heedful.reward.exchanges import LENGTH, SHARED, exchange_rows
 from heedful.reward.folds import FOLDS, even_folds
 from heedful.reward.judgements import Comparisons, Rated
 from heedful.reward.likelihood import Compared, most_likely
@@ -32,6 +32,9 @@ from heedful.reward.worth import (
 )
 
 PENALTIES = (8.0, 4.0, 2.0, 1.0, 0.5)
+RARITY = 0.5
+"""Power of the weight of rare n-grams, see :meth:`~heedful.reward.ngrams.Rows.rarity`."""
+
 FEWEST = 20
 """Judgements it takes, of at least two groups."""
 
@@ -94,12 +97,12 @@ class NgramReward(ReplyReward):
         """
         problem = _Problem.of(judged)
         problem.require()
-        compacted, places = problem.compact()
+        compacted, places, weight = problem.compact()
         penalty = penalty or _chosen(compacted, judged.groups)
         fitted = []
         for drawn in resamples(np.array(judged.groups), members, seed):
             b, tie = compacted.solve(judged.weights * drawn, penalty)
-            fitted.append(Member(places, b, tie))
+            fitted.append(Member(places, b * weight, tie))
         made = cls(
             scale=Scale(problem.source, problem.bounds),
             judgements=len(judged),
@@ -175,10 +178,10 @@ def left_out_scores(judged: Comparisons | Rated, *, folds: int = FOLDS) -> Float
     found = np.zeros(len(judged))
     for number in range(folds):
         seen, left = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        part, places = problem.take(seen).compact()
+        part, places, weight = problem.take(seen).compact()
         penalty = _chosen(part, [judged.groups[i] for i in seen.tolist()])
         b, tie = part.solve(part.weights, penalty)
-        found[left] = Member(places, b, tie).score(problem.rows.take(left))
+        found[left] = Member(places, b * weight, tie).score(problem.rows.take(left))
     return found
 
 
@@ -244,9 +247,16 @@ class _Problem:
             weights=self.weights[rows],
         )
 
-    def compact(self) -> tuple[Self, Ints]:
+    def compact(self) -> tuple[Self, Ints, Floats]:
+        """Return this without unused columns and with rare ones weighing more.
+
+        Returns:
+            It, the columns kept, and what each was multiplied with: so are its coefficients.
+        """
         rows, places = self.rows.compact()
-        return replace(self, rows=rows), places
+        numbers = np.flatnonzero(np.isin(places, (LENGTH, SHARED, self.rows.width - 1)))
+        weight = rows.rarity(RARITY, numbers)
+        return replace(self, rows=rows.scaled(weight)), places, weight
 
     def solve(
         self, weights: Floats, penalty: float, start: Floats | None = None
