@@ -18,7 +18,9 @@ from heedful.record import UNKNOWN
 from heedful.store import Snapshot
 from heedful.workspace import RUNS, Workspace
 
-WORDS = "the king will come to night and the queen will go with the lord of york".split()
+WORDS = """
+the king will come to night and the queen will go with the lord of york
+""".split()
 SMALL = {
     "domain.text": ["text.txt"],
     "domain.vocabulary": 290,
@@ -207,9 +209,7 @@ def training(folder: Path, changes: Mapping[str, object], pretrained: bool = Fal
         bench = workspace.bench()
         made = _ready(bench, None)
         made.network.pretrained = pretrained
-        return Training(
-            made.network, made.streams, bench.config.pretrain, made.weights, 64, seed=0
-        )
+        return Training(made.network, made.streams, bench.config.pretrain, made.weights, 64, seed=0)
 
 
 def test_a_model_from_elsewhere_starts_at_a_low_rate_and_falls_on_a_plateau(folder: Path) -> None:

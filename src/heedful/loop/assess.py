@@ -265,7 +265,7 @@ class Evaluation:
             size; ``None`` where there are none.
         foretold: what its feedback head expected, beside what people answered since.
         forgetting: how it does on past cohorts beside its parent; ``None`` without a parent.
-        likelihood: of what was held out, where that chose the best epoch (``[pretrain] criterion``).
+        likelihood: of what was held out, where ``[pretrain] criterion`` asks for it.
         wins: how often it serves somebody better, where it is on trial.
     """
 
