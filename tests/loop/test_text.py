@@ -18,9 +18,8 @@ from heedful.record import UNKNOWN
 from heedful.store import Snapshot
 from heedful.workspace import RUNS, Workspace
 
-WORDS = """
-the king will come to night and the queen will go with the lord of york
-""".split()
+SENTENCE = "the king will come to night and the queen will go with the lord of york"
+WORDS = SENTENCE.split()
 SMALL = {
     "domain.text": ["text.txt"],
     "domain.vocabulary": 290,

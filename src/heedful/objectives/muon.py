@@ -11,7 +11,7 @@ from torch import Tensor, nn
 MOMENTUM = 0.95
 BETAS = (0.9, 0.99)
 RMS = 0.2
-"""The root mean square of a matrix's step at rate 1: about that of Adam, so one rate serves both."""
+"""Root mean square of a matrix's step at rate 1: about that of Adam, so one rate serves both."""
 
 ROUNDS = 5
 A, B, C = 3.4445, -4.7750, 2.0315
