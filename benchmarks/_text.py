@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
@@ -18,6 +20,7 @@ from heedful.store.snapshot import Snapshot
 from heedful.workspace import Workspace
 
 HELD_OUT = 0.1
+COLUMNS = ("model", "parameters", "epochs", "CPU min", "nats per character", "95 % interval")
 SHARED: Mapping[str, object] = {
     "domain.text": ["text.txt"],
     "domain.vocabulary": 1000,
@@ -103,3 +106,37 @@ def score(workspace: Workspace, version: Version, text: str) -> Scores:
     assert sum(characters) == len(text)
     n_parameters = sum(p.numel() for p in cast(nn.Module, policy).parameters())
     return Scores(nats.tolist(), characters, n_parameters)
+
+
+def trained(settings: Mapping[str, object], text: str, held_out: str) -> dict[str, Any]:
+    """Return how likely a network trained on ``text`` finds ``held_out``, and what it took."""
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        Workspace.create(folder, domain="dialogue").close()
+        with Workspace.open(folder, settings) as workspace:
+            (workspace.folder / "text.txt").write_text(text, "utf-8")
+            documents_of(workspace, text)
+            version = workspace.pretrain()
+            spent = time.process_time() - began
+            found = score(workspace, version, held_out)
+    return {
+        "cpu_seconds": spent,
+        "epochs": settings["pretrain.epochs"],
+        "parameters": found.parameters,
+        "nats": found.nats,
+        "characters": found.characters,
+    }
+
+
+def row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what :func:`trained` found as cells of a table."""
+    scores = Scores(found["nats"], found["characters"], found["parameters"])
+    mean, low, high = scores.per_character()
+    return (
+        name,
+        f"{found['parameters'] / 1e6:.2f}M",
+        str(found["epochs"]),
+        f"{found['cpu_seconds'] / 60:.1f}",
+        f"{mean:.3f}",
+        f"{low:.3f}–{high:.3f}",
+    )

@@ -8,19 +8,15 @@ included. Real data: the folder that HEEDFUL_DATA names.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from benchmarks import Table
 from benchmarks._data import real
 from benchmarks._kept import keep
 from benchmarks._ngrams import WittenBell
-from benchmarks._text import HELD_OUT, NETWORKS, Scores, documents_of, score, settings_of
-from heedful.workspace import Workspace
+from benchmarks._text import COLUMNS, HELD_OUT, NETWORKS, Scores, row, settings_of, trained
 
 PARTS = [__name__, "benchmarks._text", "benchmarks._ngrams"]
 
@@ -37,15 +33,15 @@ def run(quick: bool) -> list[Table]:
         settings = settings_of(network) | ({"pretrain.epochs": 1} if quick else {})
 
         def train(settings: Mapping[str, object] = settings) -> dict[str, Any]:
-            return _train(settings, text[:cut], text[cut:])
+            return trained(settings, text[:cut], text[cut:])
 
         found = keep(train, code=PARTS, data=[data], settings={**settings, "quick": quick})
-        rows.append(_row(name, found))
+        rows.append(row(name, found))
     held_out = len(text) - cut
     return [
         Table(
             "tinyshakespeare",
-            ("model", "parameters", "epochs", "CPU min", "nats per character", "95 % interval"),
+            COLUMNS,
             tuple(rows),
             f"The last {held_out:,} of {len(text):,} characters, held out. One seed, one thread; "
             "the interval is over stretches of the held-out text. A network's figure is the "
@@ -53,25 +49,6 @@ def run(quick: bool) -> list[Table]:
             "number of characters; each token sees at least half a window before it.",
         )
     ]
-
-
-def _train(settings: Mapping[str, object], text: str, held_out: str) -> dict[str, Any]:
-    began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        Workspace.create(folder, domain="dialogue").close()
-        with Workspace.open(folder, settings) as workspace:
-            (workspace.folder / "text.txt").write_text(text, "utf-8")
-            documents_of(workspace, text)
-            version = workspace.pretrain()
-            spent = time.process_time() - began
-            found = score(workspace, version, held_out)
-    return {
-        "cpu_seconds": spent,
-        "epochs": settings["pretrain.epochs"],
-        "parameters": found.parameters,
-        "nats": found.nats,
-        "characters": found.characters,
-    }
 
 
 def _floor(text: str, held_out: str) -> tuple[str, ...]:
@@ -83,16 +60,3 @@ def _floor(text: str, held_out: str) -> tuple[str, ...]:
     characters = [len(nats[i : i + size]) for i in range(0, len(nats), size)]
     mean, low, high = Scores(pieces, characters, 0).per_character()
     return ("Witten-Bell 5-gram", "-", "1", f"{cost:.1f}", f"{mean:.3f}", f"{low:.3f}–{high:.3f}")
-
-
-def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    scores = Scores(found["nats"], found["characters"], found["parameters"])
-    mean, low, high = scores.per_character()
-    return (
-        name,
-        f"{np.round(found['parameters'] / 1e6, 2)}M",
-        str(found["epochs"]),
-        f"{found['cpu_seconds'] / 60:.1f}",
-        f"{mean:.3f}",
-        f"{low:.3f}–{high:.3f}",
-    )

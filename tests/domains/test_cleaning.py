@@ -17,7 +17,7 @@ OTHER = "Now is the winter of our discontent made glorious summer by this sun of
     [
         ("cafÃ© \u00c3\u00a0 la carte", "café à la carte", {"mojibake": 2}),
         ("itâ€™s", "it’s", {"mojibake": 1}),
-        ("Ð¼Ð¸Ñ€", "мир", {"mojibake": 1}),
+        ("\u00d0\u00bc\u00d0\u00b8\u00d1\u20ac", "мир", {"mojibake": 1}),
         ("a\x00b\x07c", "abc", {"control characters": 2}),
         ("naïve café", "naïve café", {}),  # right as it is
         ("“ÄÖÜ”", "“ÄÖÜ”", {}),  # a run of foreign characters that is no UTF-8

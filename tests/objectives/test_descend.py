@@ -13,6 +13,7 @@ from heedful.objectives import (
     Loss,
     Means,
     Optimiser,
+    Plateau,
     Schedule,
     Sweep,
     descend,
@@ -220,11 +221,11 @@ def by_hand(rule: str, gradients: list[float], rate: float, decay: float) -> flo
     """Return where a weight of 1 ends, by the rules as they are published."""
     weight, mean, square = 1.0, 0.0, 0.0
     for step, gradient in enumerate(gradients, start=1):
-        if rule == "adamw":
+        if rule in ("adamw", "muon"):  # of muon, what is no hidden matrix
             weight -= rate * decay * weight
         else:
             gradient += decay * weight
-        kept = 0.99 if rule == "rmsprop" else 0.999
+        kept = 0.99 if rule in ("rmsprop", "muon") else 0.999
         square = kept * square + (1 - kept) * gradient**2
         if rule == "rmsprop":
             weight -= rate * gradient / (math.sqrt(square) + 1e-8)
@@ -249,6 +250,32 @@ def test_each_rule_is_what_it_says(rule: str) -> None:
 def test_a_rule_nobody_knows() -> None:
     with pytest.raises(ValueError, match="'sgd' is unknown: use one of adamw, adam, rmsprop"):
         optimiser(network(), rule="sgd")
+
+
+def test_a_precision_nobody_knows() -> None:
+    with pytest.raises(ValueError, match="'half' is unknown: use one of float32, bfloat16"):
+        optimiser(network(), precision="half")
+
+
+def test_in_bfloat16_parameters_and_loss_stay_what_they_are() -> None:
+    plain, told = trained(double=False)
+    moved, told_in_half = trained(double=False, precision="bfloat16")
+    assert plain.dtype == moved.dtype == torch.float32
+    assert not torch.equal(plain, moved)
+    for a, b in zip(told, told_in_half, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=0.02)
+
+
+def test_a_plateau_halves_the_rate_down_to_its_floor() -> None:
+    plateau = Plateau(peak=0.8, steps=100, warmup=0.02, floor=0.25)
+    assert plateau.rate(0) == pytest.approx(0.4)
+    for loss, rate in ((3.0, 0.8), (2.0, 0.8), (2.0, 0.4), (1.0, 0.4), (1.5, 0.2)):
+        plateau.look(loss)
+        assert plateau.rate(50) == pytest.approx(rate)
+        assert not plateau.converged
+    plateau.look(1.2)
+    assert plateau.converged
+    assert plateau.rate(50) == pytest.approx(0.2)
 
 
 def test_a_sweep_grows_by_the_same_factor() -> None:

@@ -82,3 +82,30 @@ def test_drawn_units_are_forbidden_where_they_may_not_repeat() -> None:
 def test_without_a_word_about_repeats_nothing_repeats(repeat) -> None:
     after = Choices(V, (1, 1), repeat=repeat).without(torch.tensor([1]))
     assert after.forbidden.tolist() == [[0, 1, 0, 1]]
+
+
+@given(forbidden=lines, wanted=flags)
+def test_what_no_slot_may_hold_equals_brute_force(forbidden, wanted) -> None:
+    """It is found exactly where one span says it, and never where slots differ."""
+    choices, slots = Choices(V, (B, T), forbidden=table(forbidden)), torch.tensor(wanted).view(B, T)
+    possible = torch.tensor(brute_force([], forbidden, [False] * B * T))[slots.flatten()]
+    found = choices.always_out(slots)
+    if found is None:
+        return
+    expected = torch.ones(V, dtype=torch.bool)
+    expected[found] = False
+    assert torch.equal(possible, expected.expand_as(possible))
+
+
+def test_one_span_a_row_is_enough_to_say_that_no_slot_may_hold_it() -> None:
+    spans = [(row, unit, 0, T) for row in range(B) for unit in (1, 3)]
+    slots = torch.ones(B, T, dtype=torch.bool)
+    slots[1, 3:] = False
+    found = Choices(V, (B, T), forbidden=table(spans)).always_out(slots)
+    assert found is not None
+    assert found.tolist() == [1, 3]
+    short = [*spans[:-1], (B - 1, 3, 0, T - 1)]
+    assert Choices(V, (B, T), forbidden=table(short)).always_out(slots) is None
+    assert Choices(V, (B, T), forbidden=table(spans[:-1])).always_out(slots) is None
+    twice = [*spans[:-1], spans[0]]
+    assert Choices(V, (B, T), forbidden=table(twice)).always_out(slots) is None

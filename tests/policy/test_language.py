@@ -25,7 +25,7 @@ def text(rows: int = 3, length: int = 17) -> torch.Tensor:
 
 
 def own_logps(policy: Transformer, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability of each token after the first, [B, L - 1], of a stream of units."""
+    """Return the log-probability of each token, [B, L], as a stream of units."""
     policy_state = policy.start(len(tokens))
     found = []
     everything = Choices.everything(SIZE, len(tokens))
@@ -60,7 +60,9 @@ def test_a_full_pass_says_what_the_export_does(tmp_path: Path) -> None:
     export_language(policy, tmp_path, window=64, start=START)
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     events = Events(
-        torch.cat([torch.full((1, 1), EventKind.START), torch.full_like(tokens, EventKind.UNIT)], 1),
+        torch.cat(
+            [torch.full((1, 1), EventKind.START), torch.full_like(tokens, EventKind.UNIT)], 1
+        ),
         torch.cat([torch.full((1, 1), -1), tokens], 1),
         torch.zeros(1, tokens.shape[1] + 1, dtype=torch.int64),
         torch.zeros(1, tokens.shape[1] + 1),

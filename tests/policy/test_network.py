@@ -5,13 +5,18 @@ import torch
 from torch import nn
 
 from heedful.checks import EXAMPLE_SCHEMA, random_batch
-from heedful.policy import Choices, Outputs, Recurrent, Transformer
+from heedful.policy import Choices, Outputs, Recurrent, Transformer, build
+from heedful.policy.network import CheapDropout
 
 NETWORKS = [
     Transformer(EXAMPLE_SCHEMA, width=16, layers=2, heads=2, dropout=0.5),
     Recurrent(EXAMPLE_SCHEMA, width=8, layers=2, dropout=0.5),
+    Transformer(EXAMPLE_SCHEMA, width=16, layers=2, heads=2, dropout=0.5, plain=True),
+    Recurrent(EXAMPLE_SCHEMA, width=8, layers=2, dropout=0.5, plain=True),
 ]
-networks = pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n.kind)
+networks = pytest.mark.parametrize(
+    "network", NETWORKS, ids=lambda n: f"plain {n.kind}" if n.plain else n.kind
+)
 ALL = frozenset({"logps", "entropy", "values", "feedback", "logits"})
 
 
@@ -45,13 +50,19 @@ def test_nothing_is_computed_that_was_not_asked_for(network: nn.Module) -> None:
 @networks
 def test_log_probabilities_alone_are_those_of_the_logits(network: nn.Module) -> None:
     batch = random_batch(EXAMPLE_SCHEMA)
+    batch = batch.filled(units=torch.where(batch.units == 3, 4, batch.units))
     free = replace(batch, choices=Choices.everything(EXAMPLE_SCHEMA.size, *batch.mask.shape))
+    everywhere = torch.tensor([[row, 3, 0, batch.mask.shape[1]] for row in range(len(batch))])
+    one_out = replace(free, choices=replace(free.choices, forbidden=everywhere))
     scale = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(0))
+    weights = [network.embed.unit.weight, network.norm.weight]
     found = []
     for need in ({"logps"}, {"logps", "logits"}):
-        logps = network.eval().forward(free, frozenset(need)).logps
-        found.append((logps, *torch.autograd.grad((logps * scale).sum(), [network.bias])))
-    for one, other in zip(*found, strict=True):
+        for read in (free, one_out):
+            logps = network.eval().forward(read, frozenset(need)).logps
+            found.append((logps, *torch.autograd.grad((logps * scale).sum(), weights)))
+    assert not torch.allclose(found[0][0], found[1][0])
+    for one, other in zip(sum(found[:2], ()), sum(found[2:], ()), strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -96,3 +107,40 @@ def test_the_feedback_head_speaks_of_the_unit_that_was_chosen(network: nn.Module
 def test_a_width_that_does_not_split_into_heads_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 2"):
         Transformer(EXAMPLE_SCHEMA, width=10, heads=2)
+
+
+def test_a_plain_network_has_no_sense_of_time_and_no_memory_beside_its_body() -> None:
+    for network in NETWORKS[2:]:
+        batch = random_batch(EXAMPLE_SCHEMA)
+        before = network.eval().forward(batch, ALL).logps
+        batch.events.time.add_(9e4)
+        batch.choices.now.add_(1e5)
+        assert torch.equal(before, network.forward(batch, ALL).logps)
+        names = {name.partition(".")[0] for name, _ in network.named_parameters()}
+        assert not names & {"memory", "asked", "bias"}
+        assert {id(p) for p in network.parameters_of("heads")} <= set(map(id, network.parameters()))
+
+
+def test_a_form_written_before_networks_could_be_plain_is_read_as_it_was_meant() -> None:
+    spec = {k: v for k, v in NETWORKS[0].spec().items() if k != "plain"}
+    again = build(spec)
+    again.load_state_dict(NETWORKS[0].state_dict(), strict=True)
+    batch = random_batch(EXAMPLE_SCHEMA)
+    need = frozenset({"logps"})
+    assert torch.equal(
+        again.eval().forward(batch, need).logps, NETWORKS[0].forward(batch, need).logps
+    )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_cheap_dropout_keeps_the_mean_and_drops_its_share(share: float) -> None:
+    torch.manual_seed(0)
+    dropout = CheapDropout(share)
+    x = torch.full((300, 333), 2.0, requires_grad=True)
+    found = dropout(x)
+    assert float((found == 0).float().mean()) == pytest.approx(round(share * 256) / 256, abs=0.01)
+    assert float(found.detach().mean()) == pytest.approx(2.0, abs=0.03)
+    assert len(found.detach().unique()) == 2
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert torch.equal(gradient * 2.0, found)
+    assert torch.equal(dropout.eval()(x), x)

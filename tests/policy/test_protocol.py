@@ -60,6 +60,10 @@ def table(schema: Schema) -> nn.Module:
 MAKERS = {
     "transformer": transformer,
     "recurrent": recurrent,
+    "plain transformer": lambda s: filled(
+        Transformer(s, width=16, layers=2, heads=2, dropout=0.3, plain=True)
+    ),
+    "plain recurrent": lambda s: filled(Recurrent(s, width=8, layers=2, plain=True)),
     "popularity": lambda s: Popularity(s, sharpness=2.0).fit(torch.arange(s.size).float()),
     "tabular": table,
     "floor": lambda s: Floor(transformer(s), share=0.2),

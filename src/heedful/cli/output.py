@@ -112,7 +112,9 @@ def print_problems(report: ImportReport) -> None:
 
 def print_evaluation(found: Evaluation) -> None:
     """Print what is known of a version: its ranking, its estimated value, the gate's verdict."""
-    if found.ranking is None:
+    if found.likelihood is not None:
+        print_words(f"Likelihood: {found.likelihood.words()}")
+    elif found.ranking is None:
         print_words("Ranking: nothing was held out, so there is none.")
     else:
         _print_ranking(found.ranking)

@@ -27,4 +27,5 @@ RATES: Mapping[str, Rate] = {
     "adamw": Rate(default=2e-3, highest=3e-2),
     "adam": Rate(default=2e-3, highest=3e-2),
     "rmsprop": Rate(default=1e-3, highest=1e-2),
+    "muon": Rate(default=5e-3, highest=3e-2),
 }

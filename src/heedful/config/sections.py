@@ -133,9 +133,12 @@ class Pretrain(Section):
     )
     epochs: int = key(30, "at most this many passes over the streams", ge=1, le=100_000)
     batch: int = key(32, "streams per step", unit="streams", ge=1, le=1_000_000)
-    optimiser: Literal["adamw", "adam", "rmsprop"] = key("adamw", "the rule of a step")
+    optimiser: Literal["adamw", "adam", "rmsprop", "muon"] = key("adamw", "the rule of a step")
     learning_rate: float = key(
-        0.0, "highest step size; 0: the optimiser's own, or 1e-5 for a model from elsewhere", ge=0, le=1
+        0.0,
+        "highest step size; 0: the optimiser's own, or 1e-5 for a model from elsewhere",
+        ge=0,
+        le=1,
     )
     schedule: Literal["auto", "cosine", "linear", "constant", "plateau"] = key(
         "auto", "how the rate falls; auto: cosine, or plateau for a model from elsewhere"
@@ -144,7 +147,7 @@ class Pretrain(Section):
         "float32", "what matrices are multiplied in; bfloat16 is faster on processors that have it"
     )
     weight_decay: float = key(
-        0.01, "adamw's decoupled weight decay; the others have none", ge=0, le=10
+        0.01, "adamw's and muon's decoupled weight decay; the others have none", ge=0, le=10
     )
     warmup: float = key(0.05, "share of the steps in which the rate rises", ge=0, le=1)
     clip: float = key(1.0, "longest gradient, in its 2-norm", gt=0, le=1e6)
@@ -167,7 +170,8 @@ class Pretrain(Section):
         lt=0.5,
     )
     criterion: Literal["auto", "ranking", "likelihood"] = key(
-        "auto", 'what the best epoch is best at; auto: likelihood with split "episode", else ranking'
+        "auto",
+        'what the best epoch is best at; auto: likelihood with split "episode", else ranking',
     )
     patience: int = key(10, "epochs without a better validation before it stops", ge=1, le=100_000)
     ema: float = key(0.99, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
@@ -195,11 +199,11 @@ class Pretrain(Section):
 
     @property
     def decay(self) -> float:
-        """The weight decay, of AdamW alone.
+        """The weight decay, of AdamW and Muon alone.
 
         Added to a gradient, as the others would, it is scaled up with it: nothing was learned then.
         """
-        return self.weight_decay if self.optimiser == "adamw" else 0.0
+        return self.weight_decay if self.optimiser in ("adamw", "muon") else 0.0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -45,7 +45,7 @@ from heedful.evaluate.gate import (
 )
 from heedful.evaluate.guarded import Guarded, Levels, equal_service, kept_within, not_worse
 from heedful.evaluate.health import HealthCheck, duplicates, join_rate
-from heedful.evaluate.intervals import Interval, bootstrap
+from heedful.evaluate.intervals import Interval, bootstrap, ratio
 from heedful.evaluate.ranking import coverage, hit_rate, mrr, ndcg, ranks
 from heedful.evaluate.verdict import Verdict, judge
 from heedful.evaluate.weights import effective_sample_size, importance_weights, mean_weight
@@ -104,6 +104,7 @@ __all__ = [
     "off_policy",
     "per_subject",
     "ranks",
+    "ratio",
     "reliability",
     "sndr",
     "snips",

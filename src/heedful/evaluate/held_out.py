@@ -104,7 +104,9 @@ def by_episode(streams: Streams, place: FloatArray, share: float = 0.1) -> Split
     """
     at = place[streams.slots.decision]
     return Split(
-        at >= 2 * share, np.flatnonzero((at >= share) & (at < 2 * share)), np.flatnonzero(at < share)
+        at >= 2 * share,
+        np.flatnonzero((at >= share) & (at < 2 * share)),
+        np.flatnonzero(at < share),
     )
 
 

@@ -69,3 +69,33 @@ def _resampled_means(rows: FloatArray, draws: int, rng: np.random.Generator) -> 
         part = means[start : start + at_once]
         part[:] = rows[rng.integers(len(rows), size=(len(part), len(rows)))].mean(axis=1)
     return means
+
+
+def ratio(
+    over: ArrayLike, under: ArrayLike, *, level: float = 0.95, draws: int = 2000, seed: int
+) -> Interval:
+    """Percentile bootstrap of sum(over) / sum(under): rows count by their size, not alike.
+
+    Args:
+        over: [N], the total of each row, such as nats.
+        under: [N], its size, at least 0, such as characters; not all 0.
+        level: coverage, within (0, 1).
+        draws: number of resamples.
+        seed: the same seed, the same interval.
+
+    Raises:
+        ValueError: there are no rows, or nothing to divide by.
+
+    >>> print(ratio([1.0, 2.0, 3.0], [2.0, 4.0, 6.0], seed=0))
+    0.5000 [0.5000, 0.5000]
+    """
+    totals = vector("over", over)
+    sizes = vector("under", under, length=len(totals))
+    if not sizes.sum() > 0:
+        raise ValueError("under: sums to nothing, so there is nothing to divide by")
+    drawn = np.random.default_rng(seed).integers(len(totals), size=(draws, len(totals)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    mean = float(totals.sum() / sizes.sum())
+    return Interval(mean, float(low), float(high), level, len(totals))

@@ -30,6 +30,7 @@ from heedful.evaluate.held_out import (
 )
 from heedful.loop.bench import Bench, repeats
 from heedful.loop.deploy import verdict_on
+from heedful.loop.expected import Likelihood, likelihood
 from heedful.loop.foretold import Foretold, foretold
 from heedful.loop.forgetting import Forgetting, forgetting
 from heedful.loop.form import PRIOR_DEPTHS, without_floor
@@ -251,7 +252,8 @@ class Evaluation:
 
     Attributes:
         policy: its name.
-        ranking: held-out ranking metrics, ``None`` where nothing was held out.
+        ranking: held-out ranking metrics, ``None`` where nothing was held out, or where its
+            likelihood is what counts.
         value: estimated reward per decision from the live version's fresh rows, by estimator, and
             under ``"live"`` what it earned there itself; ``None`` where there are no such rows,
             with the reason in ``why_no_value``.
@@ -263,6 +265,7 @@ class Evaluation:
             size; ``None`` where there are none.
         foretold: what its feedback head expected, beside what people answered since.
         forgetting: how it does on past cohorts beside its parent; ``None`` without a parent.
+        likelihood: of what was held out, where ``[pretrain] criterion`` asks for it.
         wins: how often it serves somebody better, where it is on trial.
     """
 
@@ -277,6 +280,7 @@ class Evaluation:
     foretold: tuple[Foretold, ...] = ()
     forgetting: Forgetting | None = None
     wins: Wins | None = None
+    likelihood: Likelihood | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
@@ -292,6 +296,7 @@ class Evaluation:
         return {
             "policy": self.policy,
             "ranking": found,
+            "likelihood": None if self.likelihood is None else self.likelihood.to_dict(),
             "value": value,
             "gate": gate,
             "weights": None if self.weights is None else asdict(self.weights),
@@ -321,9 +326,11 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         value, gain = known.by_name(), known.gain.interval()
         weights = Weights.of(importance_weights(logged.candidate, logged.behaviour))
     verdict, source = _verdict(bench, version, logged)
+    card = bench.registry.card(version.name)
+    by_likelihood = split_on(card, bench.config.pretrain).by_likelihood
     return Evaluation(
         version.name,
-        ranking(bench, version),
+        None if by_likelihood else ranking(bench, version),
         value,
         why,
         verdict,
@@ -333,6 +340,7 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         foretold(bench, version),
         forgetting(bench, version),
         _wins(bench, version),
+        likelihood(bench, version) if by_likelihood else None,
     )
 
 

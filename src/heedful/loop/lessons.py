@@ -119,7 +119,8 @@ def places_of(snapshot: Snapshot) -> np.ndarray:
 def split_on(card: Card, section: Pretrain) -> Pretrain:
     """Return what was held out by the settings on ``card``: those of today may say otherwise."""
     then = cast(Mapping[str, object], card.configuration.get("pretrain", {}))
-    keys = {key: then[key] for key in ("validation", "split", "split_share") if key in then}
+    names = ("validation", "split", "split_share", "criterion")
+    keys = {key: then[key] for key in names if key in then}
     return section.model_copy(update=keys)
 
 

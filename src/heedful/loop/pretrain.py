@@ -29,6 +29,7 @@ from heedful.objectives import (
     Schedule,
     adversarial,
     descend,
+    hidden_matrices,
     infill,
     masked_unit,
     next_unit,
@@ -125,9 +126,7 @@ class Exam:
         if self.by_likelihood:
             nll = held_out_nll(policy, self.streams, self.slots, window=self.window)
             return -float(nll.mean())
-        return held_out_ndcg(
-            policy, self.streams, self.slots, window=self.window, seen=self.seen
-        )
+        return held_out_ndcg(policy, self.streams, self.slots, window=self.window, seen=self.seen)
 
     def shown(self, score: float | None) -> tuple[dict[str, float], str]:
         """Return a score as a metric and in words; what was not measured is no metric."""
@@ -187,6 +186,7 @@ class Training:
             weight_decay=section.decay,
             clip=section.clip,
             precision=section.precision,
+            matrices=hidden_matrices(self.module, streams.schema.size),
         )
         self.average = Average(parameters, section.ema)
 

@@ -24,6 +24,7 @@ from heedful.objectives.descend import (
 from heedful.objectives.infilling import infill
 from heedful.objectives.joint import balanced, joint, ours
 from heedful.objectives.loss import Loss
+from heedful.objectives.muon import Muon, hidden_matrices
 from heedful.objectives.near import IMITATE_NEEDS, PARENT_NEEDS, divergence, imitate
 from heedful.objectives.policy_gradient import (
     NEEDS,
@@ -66,10 +67,11 @@ __all__ = [
     "Loss",
     "Means",
     "Metrics",
+    "Muon",
     "Optimiser",
     "Plateau",
-    "Rates",
     "Price",
+    "Rates",
     "Schedule",
     "Sweep",
     "UnknownProbabilityError",
@@ -84,6 +86,7 @@ __all__ = [
     "feedback_loss",
     "generalised_advantages",
     "grpo",
+    "hidden_matrices",
     "imitate",
     "importance",
     "infill",

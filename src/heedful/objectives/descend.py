@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from heedful.objectives.loss import Loss
+from heedful.objectives.muon import Muon
 from heedful.policy import Batch
 
 Metrics = Mapping[str, float]
@@ -40,6 +41,7 @@ RULES: Mapping[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
     "rmsprop": torch.optim.RMSprop,
+    "muon": Muon,
 }
 
 
@@ -161,7 +163,8 @@ class Optimiser:
 
     The rules: ``"adamw"`` (Loshchilov & Hutter, arXiv 1711.05101), whose decay is decoupled from
     the gradient; ``"adam"`` (Kingma & Ba, arXiv 1412.6980) and ``"rmsprop"`` (Tieleman & Hinton
-    2012), to whose gradient the decay is added.
+    2012), to whose gradient the decay is added; ``"muon"`` (:mod:`heedful.objectives.muon`) for the
+    hidden ``matrices``, with AdamW for all else.
 
     It can be written down between any two steps and taken up again (:meth:`tensors`,
     :meth:`restore`): the steps after that are the same to the last bit.
@@ -178,6 +181,7 @@ class Optimiser:
         micro_batch: int = 1_000_000,
         eps: float = 1e-8,
         precision: str = "float32",
+        matrices: Sequence[nn.Parameter] = (),
     ) -> None:
         """Decay matrices only: shrinking a norm or a bias has no use (GPT-3, appendix B).
 
@@ -193,10 +197,15 @@ class Optimiser:
         if rule not in RULES:
             raise ValueError(f"optimiser {rule!r} is unknown: use one of {', '.join(RULES)}")
         self.parameters = list(parameters)
-        groups = [
-            {"params": [p for p in self.parameters if p.dim() >= 2], "weight_decay": weight_decay},
-            {"params": [p for p in self.parameters if p.dim() < 2], "weight_decay": 0.0},
+        hidden = {id(p) for p in matrices} if rule == "muon" else set()
+        rest = [p for p in self.parameters if id(p) not in hidden]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in rest if p.dim() >= 2], "weight_decay": weight_decay},
+            {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
         ]
+        if hidden:
+            turned = [p for p in self.parameters if id(p) in hidden]
+            groups.append({"params": turned, "weight_decay": weight_decay, "matrices": True})
         filled = [group for group in groups if group["params"]]
         made: Callable[..., torch.optim.Optimizer] = RULES[rule]
         self._rule = made(filled, lr=schedule.rate(0), eps=eps)

@@ -55,6 +55,8 @@ class HuggingFace(nn.Module):
     """
 
     kind = "huggingface"
+    pretrained = True
+    """Its numbers come from elsewhere: pre-training goes on from them with small steps."""
 
     def __init__(
         self,

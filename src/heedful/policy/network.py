@@ -128,6 +128,22 @@ class Memory(nn.Module):
         return torch.as_tensor(key * counts * of_unit[..., None])
 
 
+class CheapDropout(nn.Dropout):
+    """Dropout that draws a byte for each number: p is rounded to a 256th, and what stays scaled so.
+
+    Where a network is small the draw of ``nn.Dropout`` is a tenth of a step on a CPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a share of its numbers 0, in training."""
+        threshold = min(255, round(256 * self.p))
+        if not self.training or not threshold:
+            return x
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+        drawn = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
+        return x * (drawn >= threshold).to(x.dtype).mul_(256.0 / (256 - threshold))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkState:
     """What a network remembers of B streams.
@@ -185,7 +201,7 @@ class Network(nn.Module, ABC):
         self.embed = EventEmbedding(schema, width, timed=not plain)
         self.memory = None if plain else Memory(schema, width)
         self.asked = None if plain else TimeGaps(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = CheapDropout(dropout) if plain else nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
         if plain:
             self.register_buffer("bias", torch.zeros(schema.size), persistent=False)

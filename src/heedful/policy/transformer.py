@@ -67,7 +67,7 @@ def _widen(cache: Tensor, columns: int) -> Tensor:
 class Block(nn.Module):
     """Pre-norm attention with rotary positions, then a feed-forward layer."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: nn.Module) -> None:
         """Make a block of D = ``width`` with ``heads`` heads."""
         super().__init__()
         self.heads = heads
@@ -78,7 +78,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def project(self, x: Tensor, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys (both turned by place and time) and values, each [B, H, L, D/H]."""
@@ -119,9 +119,7 @@ class Turn:
     the place.
     """
 
-    def __init__(
-        self, positions: Tensor, at: Tensor | None, size: int, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, positions: Tensor, at: Tensor | None, size: int, dtype: torch.dtype) -> None:
         """Compute the angles once for all blocks.
 
         Args:
@@ -174,7 +172,7 @@ class Transformer(Network):
             raise ValueError(f"width {width} must be a multiple of 2 * heads = {2 * heads}")
         super().__init__(schema, width=width, dropout=dropout, plain=plain)
         self.heads, self.layers = heads, layers
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, self.dropout) for _ in range(layers))
 
     def spec(self) -> dict[str, object]:
         """Return the arguments this network was made with."""

@@ -174,9 +174,7 @@ def back_translated(texts: Sequence[str], there: Translate, back: Translate) -> 
     return found
 
 
-def augmented(
-    texts: Iterable[str], change: Callable[[str], str], copies: int = 1
-) -> Iterator[str]:
+def augmented(texts: Iterable[str], change: Callable[[str], str], copies: int = 1) -> Iterator[str]:
     """Yield each text, and behind it ``copies`` of it as ``change`` says it, if they are others.
 
     Args:
