@@ -1,6 +1,8 @@
 """``heedful chat``, with lines from a pipe, as somebody types them."""
 
 import json
+import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def test_a_conversation_with_every_key(talk: Path) -> None:
         ends = snapshot.decisions.offsets.tolist()
         replies = [
             domain.text([snapshot.names.units[code] for code in snapshot.decisions.units[low:high]])
-            for low, high in zip(ends[:-1], ends[1:], strict=True)
+            for low, high in pairwise(ends)
         ]
         assert done.stdout == "".join(f"{reply}\n" for reply in replies)
         assert done.stderr.splitlines() == [
@@ -83,8 +85,6 @@ def test_nobody_to_talk_to(tmp_path: Path) -> None:
 
 
 def test_a_policy_over_other_tokens_says_so(talk: Path) -> None:
-    import shutil
-
     shutil.rmtree(talk / "tokenizer")
     (talk / "text.txt").write_text("some other words altogether, quite\n" * 20)
     done = chat(talk, "hello")
