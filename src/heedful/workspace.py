@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from heedful.config import FILE_NAME, Config, ConfigError, Problem, load, template
-from heedful.contract import Domain
+from heedful.contract import Domain, Exported, Files, Reading
 from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
@@ -30,7 +30,13 @@ from heedful.loop.turn import Turn, turn
 from heedful.record import Described, Description, pseudonym
 from heedful.record.errors import check_id
 from heedful.store import Receipt
-from heedful.store.importing import Features, ImportReport, describe_file, import_file
+from heedful.store.importing import (
+    Features,
+    ImportReport,
+    describe_file,
+    import_file,
+    import_records,
+)
 from heedful.store.importing import Mapping as Columns
 from heedful.store.log import Log
 from heedful.store.registry import Held, Registry, Trial, Version
@@ -148,22 +154,48 @@ class Workspace:
         *,
         dry_run: bool = False,
         quarantine: str | Path | None = None,
+        whole: bool = False,
         progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     ) -> ImportReport:
-        """Add a file of what was chosen, and of answers; see :func:`heedful.store.import_file`."""
+        """Add a file of what was chosen, and of answers; see :func:`heedful.store.import_file`.
+
+        A domain that has files of its own reads them itself; see :class:`heedful.contract.Files`.
+        """
+        domain, made_by = self.domain, self.config.import_.made_by
         with self.writing() as log:
+            if isinstance(domain, Files):
+                how = Reading(key=self.key, made_by=made_by, now=self.clock(), whole=whole)
+                return import_records(
+                    log,
+                    path,
+                    lambda findings: domain.read_file(Path(path), findings, how),
+                    dry_run=dry_run,
+                    quarantine=quarantine,
+                    progress=progress,
+                )
             return import_file(
                 log,
                 path,
                 self._columns(),
                 key=self.key,
-                made_by=self.config.import_.made_by,
+                made_by=made_by,
                 bot_rate=self.config.import_.bot_rate,
                 dry_run=dry_run,
                 quarantine=quarantine,
                 now=self.clock(),
                 progress=progress,
             )
+
+    def export_file(self, path: str | Path, *, columns: str) -> Exported:
+        """Write what happened to a file of the domain's own; see :class:`heedful.contract.Files`.
+
+        Raises:
+            ValueError: the domain has no such files, or no such columns or format.
+            OSError: the file cannot be written; an earlier one is left as it was.
+        """
+        if not isinstance(self.domain, Files):
+            raise ValueError(f"the domain {self.domain.name} has no files of its own to export")
+        return self.domain.write_file(self.log.snapshot(), Path(path), columns=columns)
 
     def describe_file(
         self,

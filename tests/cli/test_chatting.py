@@ -1,6 +1,8 @@
 """``heedful chat``, with lines from a pipe, as somebody types them."""
 
 import json
+import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def test_a_conversation_with_every_key(talk: Path) -> None:
         ends = snapshot.decisions.offsets.tolist()
         replies = [
             domain.text([snapshot.names.units[code] for code in snapshot.decisions.units[low:high]])
-            for low, high in zip(ends[:-1], ends[1:], strict=True)
+            for low, high in pairwise(ends)
         ]
         assert done.stdout == "".join(f"{reply}\n" for reply in replies)
         assert done.stderr.splitlines() == [
@@ -83,10 +85,29 @@ def test_nobody_to_talk_to(tmp_path: Path) -> None:
 
 
 def test_a_policy_over_other_tokens_says_so(talk: Path) -> None:
-    import shutil
-
     shutil.rmtree(talk / "tokenizer")
     (talk / "text.txt").write_text("some other words altogether, quite\n" * 20)
     done = chat(talk, "hello")
     assert done.exit_code == 1
     assert "restore the tokenizer it was trained with" in done.stderr
+
+
+def test_a_file_in_and_a_file_out(talk: Path, tmp_path: Path) -> None:
+    row = {"prompt": "Which tree?", "chosen": "A poplar.", "rejected": "No."}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({"text": "a tree"}))
+    runner, app = CliRunner(), command()
+    done = runner.invoke(app, ["import", str(talk), str(tmp_path / "in.jsonl"), "--json"])
+    assert json.loads(done.stdout) == {"read": 2, "added": 2, "duplicates": 0, "refused": 0}
+    out = ["export", str(talk), str(tmp_path / "out.jsonl"), "--columns"]
+    done = runner.invoke(app, [*out, "preference"])
+    assert (done.exit_code, done.stdout) == (0, "out.jsonl: 1 rows.\n")
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == row
+    done = runner.invoke(app, [*out, "prompt-completion"])
+    assert "Left out: 1 documents." in done.stderr
+    assert runner.invoke(app, [*out, "rows"]).exit_code == 1
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "alone"}')
+    words = ["import", str(talk), str(tmp_path / "bad.jsonl")]
+    assert runner.invoke(app, words).exit_code == 4
+    done = runner.invoke(app, [*words, "--subject", "who", "--unit", "what"])
+    assert done.exit_code == 1
+    assert "--subject: columns have names of their own" in done.stderr

@@ -370,6 +370,9 @@ def test_what_cannot_be_done_is_named(body, status, param, code) -> None:
 def test_errors_before_the_route_look_alike(talk: Talk) -> None:
     stranger = talk.client.post(PATH, json={}, headers={"Authorization": "Bearer guessed"})
     assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "invalid_api_key")
+    for path in ("/v1/models", "/v1/models/heedful"):
+        guessed = talk.client.get(path, headers={"Authorization": "Bearer guessed"})
+        assert (guessed.status_code, guessed.json()["error"]["param"]) == (401, None)
     for answer, status in (
         (talk.client.post(PATH, content=b"{"), 400),
         (talk.client.post(PATH, content=b"[1]"), 400),

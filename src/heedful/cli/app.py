@@ -63,6 +63,7 @@ def command() -> typer.Typer:
     app.callback()(_root)
     app.command("init")(serving.init)
     app.command("import")(importing.import_file)
+    app.command("export")(importing.export_file)
     app.command("pretrain")(learning.pretrain)
     app.command("reward")(learning.reward)
     app.command("reinforce")(learning.reinforce)

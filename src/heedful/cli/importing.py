@@ -1,4 +1,4 @@
-"""``heedful import``: files of choices and answers, and of what is known of items and people."""
+"""``heedful import`` and ``export``: what happened elsewhere, and what is known of whom."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def import_file(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Plain or gzipped: .inter, .dat, .csv, .jsonl; .parquet."
+            metavar="FILE", help="Plain or gzipped: .inter, .dat, .csv, .jsonl; .parquet, .txt."
         ),
     ],
     subject: Annotated[str | None, _column("the person")] = None,
@@ -60,6 +60,9 @@ def import_file(
     made_by: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who acted, where no column says so.")
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="A .txt file is one document, not one a paragraph.")
+    ] = False,
     rows: Rows = None,
     numbers: Numbers = None,
     categories: Categories = None,
@@ -77,8 +80,8 @@ def import_file(
     """Add a file of choices and answers to the log; with --as, of items or people.
 
     The formats of MovieLens and Open Bandit are recognised; for other files name the columns, here
-    or under [import] in heedful.toml. A file is imported whole or not at all, and a second time
-    adds nothing.
+    or under [import] in heedful.toml. Conversations come in TRL's columns, OpenAI's lines of chats
+    or plain text. A file is imported whole or not at all, and a second time adds nothing.
     """
     if rows is None and (numbers or categories or text):
         raise typer.BadParameter("--numbers, --categories and --text belong to --as")
@@ -100,17 +103,53 @@ def import_file(
         "made_by": made_by,
     }
     flags = {} if rows else {f"import__{name}": value for name, value in columns.items()}
+    named = [name for name, value in columns.items() if value is not None and name != "made_by"]
     with outcome(interrupted="stopped; nothing was added"):
+        from heedful.contract import Files
         from heedful.workspace import Workspace
 
         with Workspace.open(workspace, overrides(settings, **flags)) as opened, _Stages() as stages:
             how: _How = {"dry_run": dry_run, "quarantine": quarantine, "progress": stages}
             if rows is None:
-                found = opened.import_file(file, **how)
+                if named and isinstance(opened.domain, Files):
+                    raise ValueError(
+                        f"--{named[0].replace('_', '-')}: columns have names of their own in the "
+                        f"domain {opened.domain.name}; see docs/importing"
+                    )
+                found = opened.import_file(file, whole=whole, **how)
             else:
                 facts = tuple(tuple(names_of(names)) for names in (numbers, categories, text))
                 found = describe(opened, file, rows, subject=subject, unit=unit, facts=facts, **how)
         _tell_import(file, found, dry_run=dry_run, quarantine=quarantine, json=json)
+
+
+def export_file(
+    workspace: Folder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".jsonl, .csv or .parquet.")],
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="messages, text, prompt-completion, unpaired or preference."
+        ),
+    ] = "messages",
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Write conversations, and what was said of their replies, to a file in TRL's columns.
+
+    Nobody is named in it. It takes its name once it is whole.
+    """
+    with outcome(interrupted="stopped; no file was written"):
+        from heedful.workspace import Workspace
+
+        with Workspace.open(workspace, overrides(settings)) as opened:
+            found = opened.export_file(file, columns=columns)
+        if json:
+            print_json({"file": str(file), "rows": found.rows, "left_out": found.left_out})
+            return
+        print_words(f"{file.name}: {found.rows:,} rows.")
+        for reason, count in found.left_out.items():
+            say(f"Left out: {count:,} {reason}.")
 
 
 def _tell_import(

@@ -5,6 +5,7 @@ from heedful.contract.description import described, portraits, schema_of, unit_f
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
 from heedful.contract.environment import Environment, NumericEnvironment
+from heedful.contract.files import Exported, Files, Reading
 from heedful.contract.labels import Label, as_shown, demonstrations, labelled
 from heedful.contract.rules import Categories, Rulebook, groups_of, units_named
 from heedful.contract.session import Prepared, Session, as_choices, decide
@@ -16,12 +17,15 @@ __all__ = [
     "Conversation",
     "Domain",
     "Environment",
+    "Exported",
+    "Files",
     "Label",
     "Message",
     "NumericEnvironment",
     "Observed",
     "Prepared",
     "Reader",
+    "Reading",
     "Rule",
     "Rulebook",
     "Session",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.config import FILE_NAME, checked_options
-from heedful.contract import Environment, Message, Observed, Streams, encode
+from heedful.contract import Environment, Exported, Message, Observed, Reading, Streams, encode
+from heedful.domains.dialogue import exporting, files
 from heedful.domains.dialogue.environment import Asked
 from heedful.domains.dialogue.template import Template
 from heedful.domains.dialogue.texts import texts_of
@@ -30,6 +31,7 @@ from heedful.domains.dialogue.tokenizer import (
 )
 from heedful.policy import Channel, Schema, Vocabulary
 from heedful.record import ChoiceSet, Context, RecordError
+from heedful.store.importing import FileRow, Findings
 from heedful.store.snapshot import Snapshot
 
 TOKENIZER = "tokenizer"
@@ -244,6 +246,16 @@ class Dialogue:
         tokens = self.tokenizer.encode(comment)[: self.options.prompt]
         units = [self.tokenizer.units[token] for token in tokens]
         return vocabulary.indexes(units).astype(np.int64)
+
+    # Files
+
+    def read_file(self, path: Path, findings: Findings, how: Reading) -> Iterator[FileRow]:
+        """Yield the rows of a file; see :func:`heedful.domains.dialogue.files.read_file`."""
+        return files.read_file(self, path, findings, how)
+
+    def write_file(self, snapshot: Snapshot, path: Path, *, columns: str) -> Exported:
+        """Write a file; see :func:`heedful.domains.dialogue.exporting.write_file`."""
+        return exporting.write_file(self, snapshot, path, columns=columns)
 
 
 def _messages(messages: object) -> list[Message]:

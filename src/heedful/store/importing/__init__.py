@@ -2,7 +2,9 @@
 
 from heedful.store.importing.describing import Features, describe_file
 from heedful.store.importing.mapping import Mapping
+from heedful.store.importing.records import FileRow, import_records
 from heedful.store.importing.report import (
+    Findings,
     ImportRefusedError,
     ImportReport,
     Problem,
@@ -12,6 +14,8 @@ from heedful.store.importing.run import Progress, import_file
 
 __all__ = [
     "Features",
+    "FileRow",
+    "Findings",
     "ImportRefusedError",
     "ImportReport",
     "Mapping",
@@ -20,4 +24,5 @@ __all__ = [
     "UnknownFormatError",
     "describe_file",
     "import_file",
+    "import_records",
 ]

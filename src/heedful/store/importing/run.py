@@ -30,7 +30,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the stage (``reading``, ``writing``, ``sealing``), how much is done, and of what."""
 
 
-class _DryRunOver(Exception):
+class DryRunOver(Exception):
     """Undoes the transaction of a dry run."""
 
 
@@ -151,8 +151,8 @@ def _rehearse(
         with log.admitting() as admission:
             entry = begin(admission)
             entry.enter(order, lambda done, total: None)
-            raise _DryRunOver
-    except _DryRunOver:
+            raise DryRunOver
+    except DryRunOver:
         return findings.report(duplicates=order.duplicates + entry.duplicates)
 
 

@@ -190,10 +190,8 @@ class Source:
             line += len(pending)
             pending.clear()
 
-    def _json(
-        self, wanted: list[str], lists: frozenset[str]
-    ) -> Iterator[tuple[int, list[str], str]]:
-        seen: set[str] = set()
+    def objects(self) -> Iterator[tuple[int, dict[str, Any], str]]:
+        """Yield line, object and text of each line of JSON; what is no object is a problem."""
         for line, raw in enumerate(self._body, start=self._begin):
             if not raw.strip():
                 continue
@@ -203,6 +201,17 @@ class Source:
                 problem = Problem(line, "", "syntax", raw[:80].rstrip(), f"not JSON: {error}")
                 self._reject(problem, raw)
                 continue
+            if isinstance(value, dict):
+                yield line, value, raw
+            else:
+                hint = "each line is one object: {...}"
+                self._reject(Problem(line, "", "syntax", str(value)[:80], hint), raw)
+
+    def _json(
+        self, wanted: list[str], lists: frozenset[str]
+    ) -> Iterator[tuple[int, list[str], str]]:
+        seen: set[str] = set()
+        for line, value, raw in self.objects():
             unfit = _unfit(line, value, wanted, lists)
             if unfit is None:
                 seen.update(value)
@@ -237,10 +246,10 @@ def _cell(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _unfit(line: int, value: object, wanted: list[str], lists: frozenset[str]) -> Problem | None:
+def _unfit(
+    line: int, value: dict[str, Any], wanted: list[str], lists: frozenset[str]
+) -> Problem | None:
     """Return why a line of JSON is no row, or None."""
-    if not isinstance(value, dict):
-        return Problem(line, "", "syntax", str(value)[:80], "each line is one object: {...}")
     for name in wanted:
         if isinstance(value.get(name), dict if name in lists else list | dict):
             hint = "give one value, not a list or an object"
