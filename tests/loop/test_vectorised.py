@@ -13,7 +13,17 @@ from heedful.domains.games import GameError, Games
 from heedful.loop.collect import Collector
 from heedful.loop.vectorised import Vectorised, memoryless
 from heedful.objectives import prepare
-from heedful.policy import Batch, Feedforward, Floor, Greedy, Policy, Recurrent, Schema, replay
+from heedful.policy import (
+    Batch,
+    Feedforward,
+    Floor,
+    Greedy,
+    Policy,
+    Recurrent,
+    Schema,
+    TransitionPrior,
+    replay,
+)
 from heedful.reward import Given, earn
 from tests.domains.games.scripted import LOCKS, TRACK, broken, register, track
 
@@ -208,3 +218,4 @@ def test_a_policy_with_a_memory_is_refused() -> None:
         Vectorised(track(), steps=2, gamma=GAMMA, seed=0).play(Recurrent(schema).eval(), 0)
     assert memoryless(Floor(feedforward(schema), share=0.1))
     assert not memoryless(Floor(Recurrent(schema), share=0.1))
+    assert not memoryless(TransitionPrior(feedforward(schema)))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from heedful.contract import Conversation
+from heedful.contract import Conversation, NumericEnvironment
 from heedful.loop import start
 from heedful.loop.bench import Bench
 from heedful.loop.direct import SORT_OF, Direct, learn_directly
@@ -21,7 +21,8 @@ from heedful.loop.rollouts import Recorded
 from heedful.loop.router import AUTO, REINFORCE, Route, found_in, route
 from heedful.loop.run import fingerprint
 from heedful.loop.told import gather
-from heedful.policy import Policy, Vocabulary, clone, load
+from heedful.loop.vectorised import Vectorised, memoryless
+from heedful.policy import Batch, Policy, Vocabulary, clone, load
 from heedful.record import Context
 from heedful.reward import RewardError
 from heedful.reward.rewards import imported
@@ -126,7 +127,7 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
     before = without_floor(loaded.policy)
     policy = _trainable(before)
     run = run_of(bench, "reinforce", snapshot, parent=parent)
-    rollouts = _rollouts(bench, loaded.vocabulary, snapshot, chosen)
+    rollouts = _rollouts(bench, policy, loaded.vocabulary, snapshot, chosen)
     try:
         made = interact(
             policy,
@@ -137,6 +138,7 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
             objective=cast(OnPolicy, chosen.objective),
             seed=seed,
             longest=bench.domain.length,
+            cut=rollouts.single if isinstance(rollouts, Vectorised) else _as_played,
         )
     finally:
         run.close()
@@ -157,14 +159,21 @@ def _told_by(made: Interaction) -> dict[str, Any]:
     return {**made.metrics, **({"collapse": made.collapse} if made.collapse else {})}
 
 
+def _as_played(batch: Batch) -> Batch:
+    """Leave the rows of a round as they are: a policy with a memory needs all of them."""
+    return batch
+
+
 def _trainable(policy: Policy) -> Policy:
     copy = clone(policy)
     cast(nn.Module, copy).requires_grad_(requires_grad=True)
     return copy
 
 
-def _rollouts(bench: Bench, vocabulary: Vocabulary, snapshot: Snapshot, chosen: Route) -> Recorded:
-    """Return the domain's environment as a source of rollouts."""
+def _rollouts(
+    bench: Bench, policy: Policy, vocabulary: Vocabulary, snapshot: Snapshot, chosen: Route
+) -> Recorded | Vectorised:
+    """Return the domain's environment as a source of rollouts, in arrays where that is enough."""
     domain, section, seed = bench.domain, bench.config.interact, bench.config.workspace.seed
     talks = isinstance(domain, Conversation)
     options: dict[str, Any] = {"group": section.group if chosen.objective != "ppo" else 1}
@@ -181,6 +190,9 @@ def _rollouts(bench: Bench, vocabulary: Vocabulary, snapshot: Snapshot, chosen: 
             f"{domain.name} has no environment: choose an objective that learns from the log, "
             'or "auto"'
         )
+    if isinstance(environment, NumericEnvironment) and memoryless(policy):
+        steps, gamma = section.decisions, section.gamma
+        return Vectorised(environment, steps=steps, gamma=gamma, seed=seed)
     return Recorded(
         domain,
         vocabulary,

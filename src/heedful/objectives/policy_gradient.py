@@ -128,9 +128,11 @@ def _shared(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the terms that REINFORCE and PPO have in common."""
     scale = batch.weights * batch.mask
-    drift = 0.5 * weights * (_given(outputs.logps) - _given(batch.reference_logps)) ** 2
+    # What has no weight is shown, and costs no gradient.
+    logps, spread = _given(outputs.logps), _given(outputs.entropy)
+    logps, spread = logps if kl else logps.detach(), spread if entropy else spread.detach()
+    drift = 0.5 * weights * (logps - _given(batch.reference_logps)) ** 2
     error = _value_error(outputs, batch, value_clip)
-    spread = _given(outputs.entropy)
     value = ((kl * drift + value_weight * error - entropy * spread) * scale).sum()
     metrics = {
         "kl": (drift * scale).sum().detach(),

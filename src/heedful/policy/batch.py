@@ -368,5 +368,7 @@ def _packed(first: Tensor, n_rows: int) -> list[Tensor]:
 
 def scatter(values: Tensor, mask: Tensor) -> Tensor:
     """Return [B, T, ...] with ``values`` [N, ...] at the True places of ``mask``, 0 elsewhere."""
+    if len(values) == mask.numel():  # nothing elsewhere: a view costs no kernel, nor its gradient
+        return values.reshape(*mask.shape, *values.shape[1:])
     empty = values.new_zeros((*mask.shape, *values.shape[1:]))
     return empty.masked_scatter(mask.reshape(*mask.shape, *[1] * (values.dim() - 1)), values)

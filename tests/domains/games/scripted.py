@@ -70,9 +70,10 @@ class Track(VectorEnv[Any, Any, Any]):
         return {"action_mask": mask, "_action_mask": np.ones(self.num_envs, bool)}
 
 
-def track(
-    n: int = 2, mode: AutoresetMode = AutoresetMode.SAME_STEP, *, masked: bool = False
-) -> Game:
+SAME_STEP = AutoresetMode.SAME_STEP
+
+
+def track(n: int = 2, mode: AutoresetMode = SAME_STEP, *, masked: bool = False) -> Game:
     inner = Track(n, mode, masked=masked)
     seen = Observations(inner.single_observation_space)
     return Game(inner, TRACK, seen, Moves(inner.single_action_space))

@@ -111,6 +111,13 @@ def test_the_order_of_factors_does_not_matter_to_a_feedforward_policy() -> None:
     torch.testing.assert_close(either, first)
 
 
+def test_options_of_the_environment_are_read_as_json_or_else_as_text() -> None:
+    given = Games({"options": ["seat=null", "opponent = one-ply", "max_moves=3"]}).options.given
+    assert given == {"seat": None, "opponent": "one-ply", "max_moves": 3}
+    with pytest.raises(ValueError, match="'seat' should be \"name=value\""):
+        Games({"options": ["seat"]}).length  # noqa: B018
+
+
 def test_games_are_vectors_where_there_are_any() -> None:
     games = Games({"game": "CartPole-v1"})
     game = games.environment(5, 0, {"max_episode_steps": 9})

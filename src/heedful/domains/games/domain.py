@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import gymnasium
 import numpy as np
@@ -19,8 +20,7 @@ from heedful.domains.games.boards import TIC_TAC_TOE_ID, register
 from heedful.domains.games.environment import Game, GameError
 from heedful.domains.games.spaces import Moves, Observations
 from heedful.policy import Channel, Schema, Vocabulary
-from heedful.record import ChoiceSet, Context
-from heedful.record.choices import Group
+from heedful.record import ChoiceSet, Context, Group
 from heedful.store.snapshot import Snapshot
 
 OBSERVATION, LEGAL = "observation", "legal"
@@ -32,8 +32,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     game: str = Field(TIC_TAC_TOE_ID, description="id of a Gymnasium environment")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="what the environment is made with, by name"
+    options: dict[str, Any] | tuple[str, ...] = Field(
+        (), description='what the environment is made with, each as "name=value"'
     )
     one_hot: bool = Field(True, description="read numbered cases as indicators; false for tables")
     bounded: bool = Field(True, description="refuse observations outside their space")
@@ -41,6 +41,23 @@ class Options(BaseModel):
     reward_max: float = Field(1.0, description="the one that is read as 1")
     rating_min: float = Field(1.0, description="the lowest rating people can give")
     rating_max: float = Field(5.0, description="the highest")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the environment is made with, by name; values are read as JSON, or else as text.
+
+        Raises:
+            ValueError: one of them has no name.
+        """
+        if isinstance(self.options, dict):
+            return dict(self.options)
+        found = {}
+        for option in self.options:
+            name, equals, value = option.partition("=")
+            if not (name.strip() and equals):
+                raise ValueError(f'[domain] options: {option!r} should be "name=value"')
+            found[name.strip()] = _value(value.strip())
+        return found
 
 
 class Games:
@@ -53,6 +70,25 @@ class Games:
     """
 
     name = "games"
+    keys = Options
+    suits: ClassVar[Mapping[str, object]] = {
+        "policy.kind": "feedforward",
+        "policy.dropout": 0.0,
+        "policy.prior": False,  # what followed what says less than the board
+        "reinforce.objective": "ppo",
+        "interact.environments": 32,
+        "interact.decisions": 32,
+        "interact.epochs": 6,
+        "interact.batch": 256,
+        "interact.learning_rate": 1e-3,
+        "interact.gamma": 0.99,
+        "interact.kl": 0.0,  # to win; to stay human, raise it
+        # A game that is solved is played without doubt and far from the first policy, and a return
+        # falls by more than a move's reward varies: none of it is a collapse.
+        "interact.kl_limit": 0.0,
+        "interact.entropy_floor": 0.0,
+        "interact.fall": 0.0,
+    }
 
     def __init__(
         self, options: Mapping[str, object] | None = None, folder: Path | None = None
@@ -150,7 +186,8 @@ class Games:
         Args:
             n: how many.
             seed: not used: the environment is seeded when it is reset.
-            options: of the environment, beside those of the domain.
+            options: of the environment, beside those of the domain. ``group``, how many are asked
+                the same, means nothing here: games part ways with their first moves.
 
         Raises:
             GameError: it cannot be made.
@@ -189,7 +226,7 @@ class Games:
     @cached_property
     def _spaces(self) -> tuple[Observations, Moves]:
         options = self.options
-        one = self._tried(lambda: gymnasium.make(options.game, **options.options))
+        one = self._tried(lambda: gymnasium.make(options.game, **options.given))
         try:
             observations = Observations(one.observation_space, one_hot=options.one_hot)
             return observations, Moves(one.action_space)
@@ -206,7 +243,8 @@ class Games:
         )
 
     def _made(self, n: int, options: Mapping[str, Any]) -> VectorEnv[Any, Any, Any]:
-        game, given = self.options.game, {**self.options.options, **options}
+        game, given = self.options.game, {**self.options.given, **options}
+        given.pop("group", None)
 
         def make() -> VectorEnv[Any, Any, Any]:
             spec = gymnasium.spec(game)
@@ -229,6 +267,13 @@ class Games:
                 "environment that gymnasium.pprint_registry() lists, or module:id of your own, "
                 "and options that it knows; Box2D's games need pip install 'heedful[games]'"
             ) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _units(request: Mapping[str, object], key: str) -> tuple[str, ...] | None:

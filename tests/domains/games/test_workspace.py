@@ -1,0 +1,95 @@
+"""From players' logs to a clone, and by playing to a better player, in a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from heedful.domains.games import Games
+from heedful.loop.vectorised import Vectorised
+from heedful.policy import Policy, load
+from heedful.record import ALL_UNITS, UNKNOWN, ChoiceSet, Decision, Feedback, Kind
+from heedful.workspace import Workspace
+from tests.domains.games.scripted import TRACK, register
+
+register()
+TINY = {
+    "domain.game": TRACK,
+    "domain.options": ["masked=true"],
+    "policy.width": 16,
+    "pretrain.epochs": 4,
+    "interact.environments": 8,
+    "interact.decisions": 16,
+    "interact.rounds": 25,
+    "interact.batch": 64,
+    "interact.learning_rate": 0.01,
+    "interact.gamma": 0.9,
+}
+PLAYERS = 30
+
+
+def matches(games: Games) -> Iterator[Decision | Feedback | ChoiceSet]:
+    """Yield what players did who move by chance: nobody wrote down with which probabilities."""
+    rng = np.random.default_rng(0)
+    game, vocabulary = games.environment(1, 0, {}), games.vocabulary(None)
+    for player in range(PLAYERS):
+        rows, _ = game.reset()
+        for step in range(5):
+            context = games.context(rows[0])
+            choices = games.choices(context)
+            unit = str(rng.choice(context.get("legal", vocabulary.units)))
+            decision = Decision(
+                id=f"{player}/{step}",
+                episode=f"match-{player}",
+                step=step,
+                subject=f"player-{player}",
+                units=(unit,),
+                logps=UNKNOWN,
+                policy="players",
+                made_at=float(step),
+                context=context,
+                choices=choices.digest(),
+                vocabulary=vocabulary.digest(),
+            )
+            yield choices
+            yield decision
+            rows, rewards, terminated, truncated, _ = game.step(
+                games.action([unit], vocabulary)[None]
+            )
+            yield Feedback(
+                id=f"{player}/{step}/reward",
+                by=decision.subject,
+                about=decision.id,
+                unit=ALL_UNITS,
+                kind=Kind.REWARD,
+                value=float(rewards[0]),
+                given_at=float(step),
+                received_at=float(step),
+            )
+            if terminated[0] or truncated[0]:
+                break
+
+
+def score(games: Games, policy: Policy) -> float:
+    judge = Vectorised(games.environment(8, 0, {}), steps=40, gamma=1.0, seed=9)
+    return judge.play(policy, 0).score
+
+
+def test_a_clone_of_players_gets_better_by_playing(tmp_path: Path) -> None:
+    Workspace.create(tmp_path / "arcade", domain="games").close()
+    with Workspace.open(tmp_path / "arcade", TINY) as arcade:
+        games = arcade.domain
+        assert isinstance(games, Games)
+        with arcade.writing() as log:
+            said = list(matches(games))
+            log.append(
+                [record for record in said if not isinstance(record, ChoiceSet)],
+                choice_sets=[record for record in said if isinstance(record, ChoiceSet)],
+            )
+        clone = arcade.pretrain()
+        player = arcade.reinforce(clone.name)
+        policies = [load(arcade.registry.folder(v.name)).policy for v in (clone, player)]
+        before, after = (score(games, policy) for policy in policies)
+    assert after > 13.0 > before
