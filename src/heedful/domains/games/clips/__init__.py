@@ -1,0 +1,49 @@
+"""Preferences between clips of play: which of two is better, and a reward learned from that.
+
+`trajectories` play and keep seeds and moves, `horizon` hides how episodes end, `sampling` chooses
+what to ask, `teachers` answer as people might, `rendering` shows a clip again, `rounds` learn, and
+`learned` gives any Gymnasium environment the learned reward.
+"""
+
+from heedful.domains.games.clips.features import Cases, Numbers, StepFeatures, features_of
+from heedful.domains.games.clips.horizon import FixedHorizon
+from heedful.domains.games.clips.learned import LearnedReward, LearnedRewardVector
+from heedful.domains.games.clips.rendering import NotTheSameError, mode_of, rendered
+from heedful.domains.games.clips.rounds import (
+    Agreement,
+    Asking,
+    Lesson,
+    learn_reward,
+    taught,
+)
+from heedful.domains.games.clips.sampling import disputed_pairs, random_pairs, spans, stacked
+from heedful.domains.games.clips.teachers import Answer, Teacher, six_teachers
+from heedful.domains.games.clips.trajectories import Plays, Trajectory, play
+
+__all__ = [
+    "Agreement",
+    "Answer",
+    "Asking",
+    "Cases",
+    "FixedHorizon",
+    "LearnedReward",
+    "LearnedRewardVector",
+    "Lesson",
+    "NotTheSameError",
+    "Numbers",
+    "Plays",
+    "StepFeatures",
+    "Teacher",
+    "Trajectory",
+    "disputed_pairs",
+    "features_of",
+    "learn_reward",
+    "mode_of",
+    "play",
+    "random_pairs",
+    "rendered",
+    "six_teachers",
+    "spans",
+    "stacked",
+    "taught",
+]
