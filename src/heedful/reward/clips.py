@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from heedful.reward.ensemble import agreement, resamples
 from heedful.reward.lapsing import Lapsing
-from heedful.reward.replies import Worth
 from heedful.reward.rewards import RewardError
 from heedful.reward.text import Moments
+from heedful.reward.worth import Worth
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
