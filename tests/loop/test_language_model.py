@@ -4,15 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from heedful.domains.dialogue import Dialogue
+from heedful.loop.answers import train_answers
 from heedful.loop.start import network_within
 from heedful.policy import HuggingFace, load
-from heedful.record import UNKNOWN, Decision
-from heedful.serve import DecisionRequest
+from heedful.record import UNKNOWN, Decision, Kind
+from heedful.serve import DecisionRequest, FeedbackRequest
 from heedful.workspace import Workspace
 
 transformers = pytest.importorskip("transformers")
@@ -134,10 +136,23 @@ def test_a_model_in_a_folder_is_trained_and_served(tmp_path: Path, kind: str, mo
                 for asked in ASKED
             ]
             answers = service.decide(requests)
+            service.feedback(
+                [
+                    FeedbackRequest(decision=answer.id, kind=Kind.CLICK, value=liked)
+                    for answer, liked in zip(answers, (True, False, True), strict=True)
+                ]
+            )
         logps = [logp for answer in answers for logp in answer.logps]
         assert len(logps) >= 3
         uniform = -math.log(policy.schema.size)
         assert sum(logps) / len(logps) > uniform + (0 if "lora" in more else 1)
+        after = workspace.reinforce()
+        better = network_within(load(workspace.registry.folder(after.name)).policy)
+        assert isinstance(better, HuggingFace)
+        pairs = zip(better.parameters(), policy.parameters(), strict=True)
+        assert any(not torch.equal(new, old) for new, old in pairs)
+        if "lora" in more:
+            check_adapted(better, tmp_path / "w" / "model")
 
 
 def check_adapted(policy: HuggingFace, folder: Path) -> None:
@@ -155,3 +170,34 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         speak(workspace, 3)
         with pytest.raises(ValueError, match=r"w/model holds no weights"):
             workspace.pretrain()
+
+
+def test_a_window_longer_than_the_positions_is_refused(tmp_path: Path) -> None:
+    made(tmp_path / "w" / "model", "gpt2", **FORMS["gpt2"] | {"n_positions": 63})
+    with opened(tmp_path / "w") as workspace:
+        speak(workspace, 3)
+        with pytest.raises(
+            ValueError, match=r"window = 64 events do not fit into the 63 positions"
+        ):
+            workspace.pretrain()
+
+
+def test_what_silence_means_is_not_learned_with_it(tmp_path: Path) -> None:
+    made(tmp_path / "w" / "model", "gpt2", **FORMS["gpt2"])
+    with opened(tmp_path / "w") as workspace:
+        speak(workspace, 3)
+        snapshot = workspace.log.snapshot()
+        vocabulary = workspace.domain.vocabulary(snapshot)
+        streams = workspace.domain.encode(snapshot, vocabulary)
+        nothing = np.zeros(len(streams.slots.unit))
+        with pytest.raises(ValueError, match=r"policy.kind is 'huggingface': set silence"):
+            train_answers(
+                workspace.bench(),
+                snapshot,
+                streams,
+                vocabulary,
+                0,
+                weights=nothing,
+                validation=np.empty(0, np.int64),
+                channel=0,
+            )

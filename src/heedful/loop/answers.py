@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from heedful.loop.form import members_of, network_of
 from heedful.loop.pretrain import Average, Best, by_length
 from heedful.loop.run import Checkpoint, Run, fingerprint
 from heedful.objectives import Loss, Means, Metrics, Optimiser, Schedule, descend, feedback_loss
-from heedful.policy import Batch, Policy, Vocabulary
+from heedful.policy import Batch, Vocabulary
 from heedful.policy.network import Network
 from heedful.reward.answers import FEEDBACK, Answers
 from heedful.store.registry import current_code
@@ -61,10 +60,15 @@ def train_answers(
     config = bench.config
     torch.manual_seed(config.workspace.seed + member)
     forms = members_of(network_of(bench, streams.schema))  # an ensemble's in turn
-    network = cast(Network, forms[member % len(forms)])
+    network = forms[member % len(forms)]
+    if not isinstance(network, Network):
+        raise ValueError(
+            'reward.silence = "model" trains a recurrent network or a transformer on answers, and '
+            f'policy.kind is {config.policy.kind!r}: set silence = "zero"'
+        )
     _begin_at_the_means(network, streams, weights)
     learned = np.unique(streams.slots.unit[weights > 0])
-    start.describe([cast(Policy, network)], vocabulary, snapshot, learned)
+    start.describe([network], vocabulary, snapshot, learned)
     inputs = {
         "step": "reward",
         "member": member,

@@ -67,13 +67,20 @@ def _language_model(bench: Bench, schema: Schema) -> Policy:
     adapter: dict[str, object] = {"kind": section.adapter}
     if section.adapter in sizes:
         adapter[sizes[section.adapter]] = section.adapter_size
-    return HuggingFace.from_folder(
+    policy = HuggingFace.from_folder(
         bench.folder / section.model,
         schema,
         marks=getattr(bench.domain, "marks", None),
         adapter=None if section.adapter == "none" else adapter,
         recomputed=section.recompute,
     )
+    if policy.positions is not None and section.window > policy.positions:
+        raise ValueError(
+            f"policy.window = {section.window} events do not fit into the {policy.positions} "
+            f"positions of the model in {section.model}: set window lower, with room for the marks "
+            "of answers"
+        )
+    return policy
 
 
 def members_of(network: Policy) -> list[Policy]:
