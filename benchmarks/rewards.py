@@ -151,14 +151,14 @@ def _emotions(most: int | None) -> Labels:
         texts = [turn["message"] for _, turn in turns][:most]
         told.append((texts, [turn["sentiment"].strip() for _, turn in turns][:most], owners))
     (texts, labels, owners), (fresh, true, _) = told
-    return _read("emotions, Topical-Chat", texts, labels, owners, fresh, true)
+    return _read("emotions (Topical-Chat)", texts, labels, owners, fresh, true)
 
 
 def _intents(n: int) -> Labels:
     """Read what messages made here want: learned from other phrases."""
     texts, labels = messages(n, 0, fresh=False)
     fresh, true = messages(n, 1, fresh=True)
-    return _read("intents, made here", texts, labels, texts, fresh, true)
+    return _read("intents (made here)", texts, labels, texts, fresh, true)
 
 
 def _read(
@@ -206,7 +206,14 @@ def _preferences(pairs: list[Pairs], said: list[Said]) -> list[Table]:
         for name, values in measured.items():
             low, high = over_groups(ensemble - values, groups)
             gap, p = (ensemble - values).mean(), sign_test(ensemble, values)
-            gaps.append((one.name, name, f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]", f"{p:.3f}"))
+            gaps.append(
+                (
+                    one.name,
+                    name,
+                    f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]",
+                    f"{p:.3f}" if p >= 0.001 else "below 0.001",
+                )
+            )
     note = (
         f"{FOLDS} folds of prompts; accuracy on pairs that most people decided, half a point where "
         "neither leads. Measured for this project by another program, in folds of its own: longer "
@@ -239,7 +246,7 @@ def _doubt(pairs: list[Pairs], said: list[Said]) -> Table:
         order = np.argsort(np.argsort(doubt))
         fall = float(np.corrcoef(order, 1 - values)[0, 1])
         rows.append((one.name, "rank of spread over lead, with error", "", f"r = {fall:+.3f}"))
-    note = "The members were fitted to different draws of the prompts. Right: on pairs left out."
+    note = "The members weigh the prompts differently. Right: on pairs left out."
     return Table("Disagreement and error", ("set", "members", "pairs", "right"), tuple(rows), note)
 
 
@@ -296,10 +303,10 @@ def _reliabilities(
     for one, told in zip(pairs, said, strict=True):
         decided = np.isin(one.judged.outcomes, (0.0, 1.0))
         chance = told.first[decided] / (told.first + told.second)[decided]
-        found[f"first wins, {one.name}"] = reliability(chance, one.judged.outcomes[decided])
+        found[f"first won ({one.name})"] = reliability(chance, one.judged.outcomes[decided])
     for label in labels:
         likeliest = label.found.argmax(1) == label.truth
-        found[label.name] = reliability(label.found.max(1), likeliest * 1.0)
+        found[f"right: {label.name}"] = reliability(label.found.max(1), likeliest * 1.0)
     return found
 
 
@@ -329,9 +336,12 @@ def _calibration(pairs: list[Pairs], said: list[Said], labels: list[Labels]) -> 
 
 def _drawn(pairs: list[Pairs], said: list[Said], labels: list[Labels]) -> Figure:
     """Draw the reliability of every probability, each in a panel of its own."""
-    panels = {}
-    for name, table in _reliabilities(pairs, said, labels).items():
-        low, high = table.predicted.min(), table.predicted.max()
-        ideal = Line("ideal", [low, high], [low, high], reference=True)
-        panels[f"share right: {name}"] = [Line("came", table.predicted, table.observed), ideal]
-    return training_curve(panels, x="probability said")
+    ideal = Line("ideal", [0, 1], [0, 1], reference=True)
+    panels = {
+        name: [Line("came", table.predicted, table.observed), ideal]
+        for name, table in _reliabilities(pairs, said, labels).items()
+    }
+    figure = training_curve(panels, x="probability said")
+    for axes in figure.axes:
+        axes.set_xticks([0.0, 0.5, 1.0])
+    return figure

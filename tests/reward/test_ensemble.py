@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from heedful.reward import agreement, disputed, pessimistic, resamples
 
@@ -13,6 +14,15 @@ def test_all_rows_of_a_person_are_drawn_together_and_as_many_people_as_there_are
     assert (firsts.sum(1) == 4).all()
     assert 0.25 < (firsts == 0).mean() < 0.4  # (1 - 1/4)^4 = 0.316
     assert (resamples(people, 200, seed=0) == counts).all()
+
+
+def test_smooth_weights_scatter_as_much_as_counts_and_leave_nobody_out() -> None:
+    people = np.arange(500) // 2
+    weights = resamples(people, 50, seed=0, smooth=True)
+    assert (weights > 0).all()
+    assert (weights[:, ::2] == weights[:, 1::2]).all()
+    assert weights.mean() == pytest.approx(1.0, abs=0.05)
+    assert weights.var() == pytest.approx(resamples(people, 50, seed=0).var(), abs=0.1)
 
 
 def test_a_single_member_sees_every_row_once() -> None:

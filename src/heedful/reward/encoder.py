@@ -122,7 +122,7 @@ class Encoder(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NetworkReward(ReplyReward):
-    """K networks of what a reply is worth, each fitted to another draw of the prompts.
+    """K networks of what a reply is worth, each of which weighs the prompts anew.
 
     Attributes:
         members: K networks in evaluation mode.
@@ -158,7 +158,9 @@ class NetworkReward(ReplyReward):
         """
         lessons = _Lessons.of(judged, form or Form(), centre)
         fitted = []
-        for number, drawn in enumerate(resamples(np.array(judged.groups), members, seed)):
+        for number, drawn in enumerate(
+            resamples(np.array(judged.groups), members, seed, smooth=True)
+        ):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed + number)
                 encoder = Encoder(lessons.form)

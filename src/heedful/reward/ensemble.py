@@ -14,7 +14,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def resamples(people: npt.NDArray[np.generic], members: int, seed: int) -> Floats:
+def resamples(
+    people: npt.NDArray[np.generic], members: int, seed: int, *, smooth: bool = False
+) -> Floats:
     """Return how often each row counts in each member's training, [members, n].
 
     People are drawn with replacement, and all rows of one go together: what one person said is not
@@ -24,11 +26,17 @@ def resamples(people: npt.NDArray[np.generic], members: int, seed: int) -> Float
         people: [n], any codes.
         members: K >= 1.
         seed: of the draws.
+        smooth: weigh people by exponential numbers of mean 1 in place of drawing them (Rubin, The
+            Bayesian Bootstrap, 1981). Counts scatter as much, and none is 0: a member that is short
+            of rows knows a little of each, where a draw leaves a third of the people out.
     """
     if members == 1:
         return np.ones((1, len(people)))
     codes, who = np.unique(people, return_inverse=True)
     rng = np.random.default_rng(seed)
+    if smooth:
+        weights: Floats = rng.exponential(size=(members, len(codes)))[:, who]
+        return weights
     even = np.full(len(codes), 1.0 / max(1, len(codes)))
     drawn = np.array([rng.multinomial(len(codes), even) for _ in range(members)])
     counts: Floats = drawn[:, who].astype(np.float64)

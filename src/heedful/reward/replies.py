@@ -64,7 +64,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NgramReward(ReplyReward):
-    """K linear models of what a reply is worth, fitted to draws of the prompts.
+    """K linear models of what a reply is worth, each of which weighs the prompts anew.
 
     Attributes:
         members: K of them.
@@ -83,7 +83,7 @@ class NgramReward(ReplyReward):
         seed: int = 0,
         penalty: float | None = None,
     ) -> Self:
-        """Fit it to what people said; above one member, each is fitted to a draw of the groups.
+        """Fit it to what people said; above one member, each weighs the groups anew.
 
         Args:
             judged: comparisons, ratings, or thumbs (numbers 0 and 1).
@@ -100,7 +100,7 @@ class NgramReward(ReplyReward):
         compacted, places, weight = problem.compact()
         penalty = penalty or _chosen(compacted, judged.groups)
         fitted = []
-        for drawn in resamples(np.array(judged.groups), members, seed):
+        for drawn in resamples(np.array(judged.groups), members, seed, smooth=True):
             b, tie = compacted.solve(judged.weights * drawn, penalty)
             fitted.append(Member(places, b * weight, tie))
         made = cls(
