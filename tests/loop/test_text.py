@@ -13,6 +13,7 @@ from heedful.config import Config, ConfigError, Pretrain
 from heedful.domains.dialogue.documents import STRETCH, documents
 from heedful.loop import lessons
 from heedful.loop.pretrain import Training
+from heedful.loop.report import keep_evaluation
 from heedful.objectives import Plateau, Schedule
 from heedful.policy import EventKind, Vocabulary, load
 from heedful.record import UNKNOWN
@@ -94,6 +95,8 @@ def test_text_is_learned_and_judged_by_its_likelihood(
         assert found.to_dict()["likelihood"]["nll"] == held.per_unit.mean
         print_evaluation(found)
         assert f"{held.per_character.mean:.4f}" in capsys.readouterr().out
+        keep_evaluation(workspace.runs, version.name, found.to_dict(), at=1.0)
+        assert f"{held.per_unit.mean:.4f}" in workspace.report().read_text("utf-8")
         assert metrics["nll"] == pytest.approx(held.per_unit.mean, rel=0.2)
         bench = workspace.bench()
         streams = bench.encode(
