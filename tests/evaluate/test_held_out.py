@@ -12,7 +12,9 @@ from heedful.contract import Streams
 from heedful.domains.recommendation import Recommendation
 from heedful.evaluate.held_out import (
     Split,
+    by_episode,
     by_time,
+    held_out_nll,
     held_out_ranks,
     leave_one_out,
     subject_means,
@@ -163,3 +165,27 @@ def test_a_subject_counts_once() -> None:
     streams, _ = streams_of([("a", 1), ("b", 2), ("b", 3), ("c", 4), ("b", 5)])
     b_and_c = np.flatnonzero(streams.slots.stream > 0)
     assert subject_means(streams, b_and_c, np.array([1.0, 2.0, 6.0, 10.0])).tolist() == [3.0, 10.0]
+
+
+def test_episodes_are_held_out_whole_by_their_own_number() -> None:
+    streams, _ = streams_of([(who, float(at)) for at in range(3) for who in "abcdefgh"])
+    place = np.array([0.05, 0.15, 0.25, 0.95, 0.1, 0.2, 0.0, 0.19] * 3)
+    found = by_episode(streams, place, 0.1)
+    at = place[streams.slots.decision]
+    assert sorted(set(at[found.test])) == [0.0, 0.05]
+    assert sorted(set(at[found.validation])) == [0.1, 0.15, 0.19]
+    assert sorted(set(at[found.train])) == [0.2, 0.25, 0.95]
+    assert len(found.test) + len(found.validation) + found.train.sum() == len(at)
+
+
+def test_the_likelihood_of_held_out_units_is_that_of_the_policy() -> None:
+    torch.manual_seed(0)
+    streams, _ = streams_of([(who, float(at)) for at in range(6) for who in "abc"])
+    policy = Recurrent(streams.schema, width=8).eval()
+    slots = np.array([2, 5, 9, 11, 16])
+    found = held_out_nll(policy, streams, slots, window=8)
+    for slot, nats in zip(slots.tolist(), found.tolist(), strict=True):
+        batch = streams.batch([streams.single(slot, 8)])
+        with torch.no_grad():
+            logps = policy.forward(batch, frozenset({"logps"})).logps
+        assert nats == pytest.approx(-float(logps[batch.mask]), abs=1e-5)

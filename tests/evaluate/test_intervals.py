@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from heedful.evaluate import Interval, bootstrap, intervals
+from heedful.evaluate import Interval, bootstrap, intervals, ratio
 
 
 def test_an_interval_prints_itself():
@@ -74,3 +74,18 @@ def test_one_row_and_equal_rows_have_no_width():
 def test_bootstrap_refuses(values, options, message):
     with pytest.raises(ValueError, match=message):
         bootstrap(values, seed=0, **options)
+
+
+def test_the_ratio_of_sums_counts_rows_by_their_size():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 100, 400).astype(float)
+    totals = 2.0 * sizes + rng.normal(size=400) * np.sqrt(sizes)
+    found = ratio(totals, sizes, seed=0)
+    assert found.mean == totals.sum() / sizes.sum() != pytest.approx((totals / sizes).mean())
+    # the delta method: residuals over the mean size
+    residuals = totals - found.mean * sizes
+    half = 1.96 * residuals.std() / sizes.mean() / np.sqrt(len(sizes))
+    assert found.high - found.mean == pytest.approx(half, rel=0.1)
+    assert found.mean - found.low == pytest.approx(half, rel=0.1)
+    with pytest.raises(ValueError, match="nothing to divide by"):
+        ratio([1.0, 2.0], [0.0, 0.0], seed=0)

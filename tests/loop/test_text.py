@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from heedful.cli.output import print_evaluation
 from heedful.config import Config, ConfigError, Pretrain
 from heedful.domains.dialogue.documents import STRETCH, documents
 from heedful.loop import lessons
 from heedful.loop.pretrain import Training
+from heedful.loop.report import keep_evaluation
 from heedful.objectives import Plateau, Schedule
 from heedful.policy import EventKind, Vocabulary, load
 from heedful.record import UNKNOWN
@@ -76,7 +78,9 @@ def test_a_document_is_an_episode_in_stretches(folder: Path) -> None:
         assert said[-1] == domain.template.end
 
 
-def test_text_is_learned_and_judged_by_its_likelihood(folder: Path) -> None:
+def test_text_is_learned_and_judged_by_its_likelihood(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with opened(folder, {"pretrain.epochs": 25}) as workspace:
         version = workspace.pretrain()
         metrics = workspace.registry.card(version.name).metrics
@@ -89,6 +93,10 @@ def test_text_is_learned_and_judged_by_its_likelihood(folder: Path) -> None:
         assert held.per_unit.mean < 0.7 * held.beside["popularity"]
         assert held.per_character is not None
         assert found.to_dict()["likelihood"]["nll"] == held.per_unit.mean
+        print_evaluation(found)
+        assert f"{held.per_character.mean:.4f}" in capsys.readouterr().out
+        keep_evaluation(workspace.runs, version.name, found.to_dict(), at=1.0)
+        assert f"{held.per_unit.mean:.4f}" in workspace.report().read_text("utf-8")
         assert metrics["nll"] == pytest.approx(held.per_unit.mean, rel=0.2)
         bench = workspace.bench()
         streams = bench.encode(

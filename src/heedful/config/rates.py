@@ -1,6 +1,7 @@
 """Learning rates of pre-training: each optimiser's own, and where it is too high.
 
-Measured by ``python -m benchmarks pretraining`` on ML-100K (docs/benchmarks/pretraining.md).
+Measured by ``python -m benchmarks pretraining`` on ML-100K (docs/benchmarks/pretraining.md); muon's
+was found on text (docs/benchmarks/text.md).
 """
 
 from __future__ import annotations
