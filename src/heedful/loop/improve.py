@@ -24,8 +24,7 @@ from heedful.loop.told import gather
 from heedful.loop.vectorised import Vectorised, memoryless
 from heedful.policy import Batch, Policy, Vocabulary, clone, load
 from heedful.record import Context
-from heedful.reward import RewardError
-from heedful.reward.rewards import imported
+from heedful.reward import RewardError, TextReward, text_reward
 from heedful.store.registry import Version
 from heedful.store.snapshot import Snapshot
 
@@ -225,7 +224,7 @@ def first_contexts(snapshot: Snapshot) -> list[Context]:
     return contexts
 
 
-def _judge(bench: Bench) -> Any:
+def _judge(bench: Bench) -> TextReward:
     """Return the function that judges replies.
 
     Raises:
@@ -237,4 +236,4 @@ def _judge(bench: Bench) -> Any:
             "nobody judges what is said: name a function of prompts and completions as "
             "module:name under [interact] reward in heedful.toml"
         )
-    return imported(name, f"interact.reward = {name!r}")
+    return text_reward(name)
