@@ -125,8 +125,8 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
     before = without_floor(loaded.policy)
     policy = _trainable(before)
-    run = run_of(bench, "reinforce", snapshot, parent=parent)
     rollouts = _rollouts(bench, policy, loaded.vocabulary, snapshot, chosen)
+    run = run_of(bench, "reinforce", snapshot, parent=parent)
     try:
         made = interact(
             policy,
