@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from heedful.domains.dialogue import Dialogue
-from heedful.domains.dialogue.environment import Asked, JudgeError, judged
+from heedful.domains.dialogue.environment import Asked
 from heedful.loop.rollouts import Recorded
 from heedful.policy import Transformer
+from heedful.reward import RewardError
 from heedful.store import Snapshot
 
 PROMPTS = [{"messages": [{"role": "user", "content": text}], "turn": 0} for text in "abc"]
@@ -76,22 +77,29 @@ def test_a_reply_without_its_end_earns_what_was_said_or_is_not_scored(domain: Di
 @pytest.mark.parametrize(
     ("gives", "words"),
     [
-        ([1.0], "1 numbers for 2 replies"),
-        ([1.0, math.nan], "nan for row 1, the reply 'two'"),
-        ([1.0, "good"], "'good' for row 1"),
-        ([math.inf, 0.0], "inf for row 0"),
+        ([1.0], "returned 1 numbers for 2 completions"),
+        ([1.0, math.nan], "row 1"),
+        (["good", 1.0], "row 0"),
     ],
 )
-def test_a_judge_that_gives_no_number_is_named(gives: list[Any], words: str) -> None:
+def test_a_judge_that_gives_no_number_is_named(
+    domain: Dialogue, gives: list[Any], words: str
+) -> None:
     def strict(prompts: Any, completions: Any) -> Any:
         return gives
 
-    with pytest.raises(JudgeError, match=f"strict gave {words}"):
-        judged(strict, ["p", "p"], ["one", "two"], {})
-    assert np.isnan(judged(lambda p, c: [None, 2], ["p", "p"], ["one", "two"], {})).tolist() == [
-        True,
-        False,
-    ]
+    environment = asked(domain, 2, judge=strict)
+    environment.reset()
+    with pytest.raises(RewardError, match=f"strict.*{words}"):
+        environment.step(said(domain, "one", "two"))
+
+
+def test_what_a_judge_has_no_opinion_of_is_not_scored(domain: Dialogue) -> None:
+    environment = asked(domain, 2, judge=lambda prompts, completions: [None, 2.0])
+    environment.reset()
+    _, rewards, _, _, info = environment.step(said(domain, "one", "two"))
+    assert info["scored"].tolist() == [False, True]
+    assert rewards.tolist() == [0.0, 2.0]
 
 
 def test_columns_reach_the_judge_with_their_prompts(domain: Dialogue) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from heedful.config import Interact
-from heedful.loop.interact import Interaction, OnPolicy, Rollout, interact
+from heedful.loop.interact import Interaction, OnPolicy, Rollout, Scale, _Learning, interact
 from heedful.loop.rollouts import Recorded
 from heedful.loop.run import Run
+from heedful.objectives.whole import Whole
 from heedful.policy import Policy, Transformer, clone
 from heedful.store import Snapshot
 from tests.contract.toys import TOYS, Replies, Toy
@@ -206,3 +207,66 @@ def test_dead_groups_are_counted_and_have_no_part(tmp_path: Path) -> None:
     made, policy = learn(Replies(), section, tmp_path, "rloo")
     assert (made.metrics["groups"], made.metrics["dead_groups"]) == (48.0, 48.0)
     same(policy, network(Replies()))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_minibatch_in_1_2_and_4_parts_has_one_gradient_and_ratios_of_1(
+    objective: OnPolicy,
+) -> None:
+    """C26 and C34, for the very losses that are descended, with every term in them."""
+    toy = Replies()
+    section = BASE.model_copy(
+        update={"kl": 0.3, "kl_in": "loss", "entropy": 0.1, "value_clip": 0.2, "per": "units"}
+    )
+    policy, reference = network(toy), network(toy, 1)
+    job = _Learning(policy, reference, section, objective, 0, toy.length, lambda batch: batch)
+    seen = job.take_in(rollouts(toy, section).play(policy, 0))
+    assert seen["sampler_gap"] < 1e-9
+    assert job.ready is not None
+    found = []
+    for size in (len(job.ready), 24, 12):
+        policy.zero_grad()
+        count = 0.0
+        for part in job.ready.split(size):
+            loss = job.loss(part)
+            if "ratio" in loss.metrics:
+                assert abs(float(loss.metrics["ratio"] / loss.count) - 1.0) < 1e-12
+            loss.value.backward()
+            count += float(loss.count)
+        found.append([p.grad.clone() / count for p in policy.parameters() if p.grad is not None])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
+
+
+def test_rewards_have_mean_0_and_variance_1_on_what_the_first_policy_does() -> None:
+    toy = Replies()
+    batches = [rollouts(toy, BASE).play(network(toy), number).batch for number in range(3)]
+    scale = Scale.of(batches)
+    scaled = torch.cat([Whole(b).total(scale.apply(b).rewards.double()) for b in batches])
+    assert abs(float(scaled.mean())) < 1e-6
+    assert abs(float(scaled.std()) - 1.0) < 1e-6
+    last = scale.apply(batches[0])
+    inside = last.mask.clone()
+    inside[torch.arange(len(last)), last.mask.sum(1) - 1] = False
+    assert bool((last.rewards[inside] == 0).all()), "the reward stays on the last unit (C4)"
+    alike = batches[0].filled(rewards=torch.zeros_like(batches[0].rewards))
+    assert Scale.of([alike]) == Scale()
+
+
+def test_a_run_may_end_when_it_is_good_enough(tmp_path: Path) -> None:
+    toy, policy = Replies(), network(Replies())
+    run = Run(tmp_path, {})
+    made = interact(
+        policy,
+        clone(policy),
+        rollouts(toy, BASE),
+        BASE,
+        run,
+        objective="ppo",
+        seed=0,
+        enough=lambda metrics: metrics["score"] > 0.0,
+    )
+    run.close()
+    assert made.metrics["round"] == 0.0
+    same(policy, network(toy))

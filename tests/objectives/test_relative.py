@@ -146,8 +146,7 @@ def test_the_ratio_is_1_at_the_first_step(options: dict[str, Any], dtype: torch.
     batch = batch.filled(groups=torch.where(batch.mask, 0, -1))
     batch = compare(prepare(network, [batch])).batches[0]
     loss = grpo(network.forward(batch, DIRECT_NEEDS), batch, kl=0.1, **options)
-    scale = loss.count if options["per"] != "constant" else loss.count / 5
-    assert float(loss.metrics["ratio"] / scale) == pytest.approx(1.0, abs=1e-6)
+    assert float(loss.metrics["ratio"] / loss.count) == pytest.approx(1.0, abs=1e-6)
     assert float(loss.metrics["clipped"]) == 0.0
     assert float(loss.metrics["kl"]) == pytest.approx(0.0, abs=1e-10)
 

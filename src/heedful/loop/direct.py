@@ -269,7 +269,7 @@ class _Direct:
 
     def left(self) -> dict[str, float]:
         """Leave the policy of the best pass."""
-        self.module.load_state_dict(self.kept.weights)
+        self.kept.put_back(self.module)
         counts = {name: float(count) for name, count in self.told.left_out.items()}
         rows = len(self.train)
         return {**self.found, "epoch": float(self.kept.number), "rows": float(rows), **counts}

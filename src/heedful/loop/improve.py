@@ -24,8 +24,7 @@ from heedful.loop.told import gather
 from heedful.loop.vectorised import Vectorised, memoryless
 from heedful.policy import Batch, Policy, Vocabulary, clone, load
 from heedful.record import Context
-from heedful.reward import RewardError
-from heedful.reward.rewards import imported
+from heedful.reward import RewardError, TextReward, text_reward
 from heedful.store.registry import Version
 from heedful.store.snapshot import Snapshot
 
@@ -126,8 +125,8 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
     before = without_floor(loaded.policy)
     policy = _trainable(before)
-    run = run_of(bench, "reinforce", snapshot, parent=parent)
     rollouts = _rollouts(bench, policy, loaded.vocabulary, snapshot, chosen)
+    run = run_of(bench, "reinforce", snapshot, parent=parent)
     try:
         made = interact(
             policy,
@@ -225,7 +224,7 @@ def first_contexts(snapshot: Snapshot) -> list[Context]:
     return contexts
 
 
-def _judge(bench: Bench) -> Any:
+def _judge(bench: Bench) -> TextReward:
     """Return the function that judges replies.
 
     Raises:
@@ -237,4 +236,4 @@ def _judge(bench: Bench) -> Any:
             "nobody judges what is said: name a function of prompts and completions as "
             "module:name under [interact] reward in heedful.toml"
         )
-    return imported(name, f"interact.reward = {name!r}")
+    return text_reward(name)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from heedful.config import Interact
-from heedful.loop.kept import Kept, copied
+from heedful.loop.kept import Kept, copied, restored
 from heedful.loop.run import Checkpoint, Run
 from heedful.loop.watchdog import Watchdog
 from heedful.objectives import (
@@ -315,8 +315,7 @@ class _Learning:
 
     def back(self) -> None:
         """Put back the last weights that were well."""
-        if self.well:
-            self.module.load_state_dict(self.well)
+        restored(self.module, self.well)
 
     def finite(self) -> bool:
         """Whether all weights are numbers."""
@@ -326,7 +325,7 @@ class _Learning:
         """Leave the policy that was asked for."""
         metrics = {n: v for n, v in self.found.items() if not math.isnan(v)}
         if self.section.keep == "best" and self.kept.weights:
-            self.module.load_state_dict(self.kept.weights)
+            self.kept.put_back(self.module)
             metrics |= {"score": self.kept.score, "round": float(self.kept.number)}
         return Interaction({**metrics, "collapsed": float(bool(collapse))}, collapse)
 

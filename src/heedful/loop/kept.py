@@ -38,7 +38,17 @@ class Kept:
         assert number is not None
         return cls(int(number), -math.inf if score is None else score, weights)
 
+    def put_back(self, module: nn.Module) -> None:
+        """Give ``module`` these weights, if there are any."""
+        restored(module, self.weights)
+
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of the weights of ``module``."""
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    """Return a copy of the weights of ``module`` that learn: beside an adapter most do not."""
+    named = module.named_parameters()
+    return {name: tensor.detach().clone() for name, tensor in named if tensor.requires_grad}
+
+
+def restored(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put back what :func:`copied` gave; the rest stays as it is."""
+    module.load_state_dict(weights, strict=False)

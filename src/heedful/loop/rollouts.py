@@ -66,10 +66,7 @@ class Recorded:
 
     def play(self, policy: Policy, number: int) -> Rollout:
         """Play ``policy`` for a round; see :class:`heedful.loop.interact.Rollouts`."""
-        if self._fresh:
-            seeds = np.random.SeedSequence([self._seed, number])
-            self._collector.restart(int(seeds.generate_state(1)[0]))
-        snapshot = self._collector.play(policy, self._decisions)
+        snapshot = self.record(policy, number)
         earned = self._earned(snapshot)
         streams = self._domain.encode(
             snapshot, self._vocabulary, rewards=np.nan_to_num(earned), gamma=self._gamma
@@ -84,6 +81,13 @@ class Recorded:
             metrics={"unscored": float((~known).sum()), **self._unfinished(snapshot)},
             samples=self._samples(snapshot, totals),
         )
+
+    def record(self, policy: Policy, number: int) -> Snapshot:
+        """Play ``policy`` for a round; return what happened as it would stand in a log."""
+        if self._fresh:
+            seeds = np.random.SeedSequence([self._seed, number])
+            self._collector.restart(int(seeds.generate_state(1)[0]))
+        return self._collector.play(policy, self._decisions)
 
     def _earned(self, snapshot: Snapshot) -> npt.NDArray[np.float64]:
         """Return what each unit earned, [M]; NaN for all units of a decision with no reward."""

@@ -211,7 +211,7 @@ def grpo(
         )
     if batch.advantages is None or batch.old_logps is None:
         raise ValueError("grpo needs objectives.prepare and then objectives.compare: do both first")
-    logps, scale, count = given_logps(outputs), *_scale(batch, per, longest)
+    logps, (scale, shown) = given_logps(outputs), _scales(batch, per, longest)
     log_ratio = (logps - batch.old_logps).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
     ratio = torch.where(batch.mask, log_ratio.exp(), 1.0)
     clipped = ratio.clamp(1.0 - clip_low, 1.0 + clip_high)
@@ -220,22 +220,25 @@ def grpo(
     value = -(torch.maximum(gain, floor) * scale).sum()
     seen = ratio.detach()
     metrics = {
-        "ratio": (seen * scale).sum(),
-        "clipped": ((seen != clipped.detach()) * scale).sum(),
-        "approx_kl": ((seen - 1.0 - log_ratio.detach()) * scale).sum(),
+        "ratio": (seen * shown).sum(),
+        "clipped": ((seen != clipped.detach()) * shown).sum(),
+        "approx_kl": ((seen - 1.0 - log_ratio.detach()) * shown).sum(),
     }
     if kl:
         drift = 0.5 * seen * (logps - given_reference(batch)) ** 2
         value = value + kl * (drift * scale).sum()
-        metrics["kl"] = (drift * scale).sum().detach()
-    return Loss(value, count, metrics)
+        metrics["kl"] = (drift * shown).sum().detach()
+    return Loss(value, shown.sum(), metrics)
 
 
-def _scale(batch: Batch, per: Per, longest: int) -> tuple[Tensor, Tensor]:
-    """Return how much each unit counts, float64 [B, T], and what the sum is divided by."""
+def _scales(batch: Batch, per: Per, longest: int) -> tuple[Tensor, Tensor]:
+    """Return how much each unit counts, [B, T], in the loss and in what is shown of it.
+
+    What the second one adds up to is what both are divided by.
+    """
     weights = batch.weights.double() * batch.mask
     if per == "units":
-        return weights, weights.sum()
+        return weights, weights
     whole = Whole(batch)
     share = weights / whole.spread(whole.lengths).clamp(min=1.0)
-    return (share if per == "decisions" else weights / longest), share.sum()
+    return (share if per == "decisions" else weights / longest), share

@@ -5,58 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from heedful.record import Context
-
-
-class Judge(Protocol):
-    """Judges replies: one number each, ``None`` for one that it has no opinion of."""
-
-    def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], **columns: Sequence[object]
-    ) -> Sequence[float | None]:
-        """Return one number for each of ``completions``."""
-        ...
-
-
-class JudgeError(ValueError):
-    """A function that judges replies gave something else than a number, or ``None``, for each."""
-
-
-def judged(
-    judge: Judge,
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    columns: Mapping[str, Sequence[object]],
-) -> npt.NDArray[np.float64]:
-    """Return what ``judge`` says of each reply, [n]; NaN where it has no opinion.
-
-    Raises:
-        JudgeError: a NaN, an infinite number, no number at all, or too few or too many of them.
-    """
-    said = judge(prompts, completions, **columns)
-    name = getattr(judge, "__name__", type(judge).__name__)
-    if len(said) != len(completions):
-        raise JudgeError(
-            f"{name} gave {len(said)} numbers for {len(completions)} replies: return one for each"
-        )
-    found = np.full(len(said), np.nan)
-    for row, value in enumerate(said):
-        if value is None:
-            continue
-        number = float(value) if isinstance(value, int | float | np.floating) else math.nan
-        if not math.isfinite(number):
-            raise JudgeError(
-                f"{name} gave {value!r} for row {row}, the reply {completions[row][:80]!r}: return "
-                "a finite number, or None where it has no opinion"
-            )
-        found[row] = number
-    return found
+from heedful.reward import TextReward, scored
 
 
 def prompt_of(context: Context) -> str:
@@ -82,7 +38,7 @@ class Asked:
     def __init__(
         self,
         prompts: Sequence[Context],
-        judge: Judge,
+        judge: TextReward,
         *,
         n: int,
         seed: int,
@@ -144,7 +100,7 @@ class Asked:
         finished = (actions == self._end).any(1)
         columns = {name: [values[i] for i in self._asked] for name, values in self._columns.items()}
         prompts = [self._texts[i] for i in self._asked]
-        rewards = judged(self._judge, prompts, replies, columns)
+        rewards = scored(self._judge, prompts, replies, **columns)
         cut = math.nan if self._unfinished is None else self._unfinished
         rewards = np.where(finished, rewards, cut)
         observation, info = self._ask()
