@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heedful.checks import check_domain
+from heedful.checks import CheckFailure, check_domain
 from heedful.config import ConfigError
 from heedful.contract import Conversation, Session, Stream
 from heedful.domains.dialogue import (
@@ -247,6 +247,18 @@ def snapshot_of(domain: Dialogue) -> Snapshot:
 def test_dialogue_keeps_the_promises_of_a_domain(domain: Dialogue) -> None:
     assert isinstance(domain, Conversation)
     check_domain(domain, snapshot=snapshot_of(domain))
+
+
+def test_a_domain_that_forgets_what_it_heard_is_found_out(
+    domain: Dialogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(domain, "said", lambda context: [])
+        with pytest.raises(CheckFailure, match="said"):
+            check_domain(domain, snapshot=snapshot_of(domain))
+    monkeypatch.setattr(domain, "units", lambda text: ("a",))
+    with pytest.raises(CheckFailure, match="end with the end unit"):
+        check_domain(domain, snapshot=snapshot_of(domain))
 
 
 def test_conversations_of_one_person_are_streams_of_their_own(domain: Dialogue) -> None:

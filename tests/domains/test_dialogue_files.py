@@ -189,7 +189,7 @@ def test_prompts_are_found_where_others_put_them(workspace: Workspace, tmp_path:
     no = {"role": "assistant", "content": "No idea."}
     rows = [
         {"chosen": [USER, REPLY], "rejected": [USER, no]},  # in both
-        {"chosen": "Human: a tree? Yes", "rejected": "Human: a tree? No"},  # hh-rlhf
+        {"chosen": "Human: a tree? Yes", "rejected": "Human: a tree? No"},  # plain text
         {"prompt": "Which tree?", "chosen": [USER, REPLY], "rejected": [USER, no]},  # twice
         {"prompt": [USER], "completion": [{"role": "user", "content": "Which?"}, REPLY]},
     ]
@@ -202,6 +202,30 @@ def test_prompts_are_found_where_others_put_them(workspace: Workspace, tmp_path:
     assert second == {"prompt": "Human: a tree?", "chosen": " Yes", "rejected": " No"}
     contexts = [json.loads(text) for text in workspace.log.snapshot().decisions.contexts]
     assert [message["content"] for message in contexts[-1]["messages"]] == ["Which?"]
+
+
+def test_a_transcript_is_a_conversation(workspace: Workspace, tmp_path: Path) -> None:
+    told = "\n\nHuman: Which tree?\n\nAssistant: A poplar.\n\nHuman: Why?\n\nAssistant: "
+    rows = [{"chosen": f"{told}It grows.", "rejected": f"{told}It goes."}]
+    workspace.import_file(lines(tmp_path / "a.jsonl", rows))
+    workspace.export_file(tmp_path / "out.jsonl", columns="preference")
+    assert read(tmp_path / "out.jsonl") == [
+        {
+            "prompt": [USER, REPLY, {"role": "user", "content": "Why?"}],
+            "chosen": [{"role": "assistant", "content": "It grows."}],
+            "rejected": [{"role": "assistant", "content": "It goes."}],
+        }
+    ]
+
+
+@pytest.mark.data
+def test_all_of_hh_harmless_goes_in(workspace: Workspace, tmp_path: Path, data: Path) -> None:
+    report = workspace.import_file(data / "hh-harmless" / "pairs.jsonl.gz")
+    assert (report.read, report.added, report.refused) == (1737, 1737, 0)
+    found = workspace.export_file(tmp_path / "out.jsonl", columns="preference")
+    # Of a few pairs already what came before the last reply differs.
+    left_out = {"compared with the reply to another prompt": 5}
+    assert (found.rows, found.left_out) == (1732, left_out)
 
 
 def test_a_reply_of_weight_0_is_heard_and_not_learned(workspace: Workspace, tmp_path: Path) -> None:

@@ -5,14 +5,24 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from starlette.testclient import TestClient
 
-from heedful.record import Kind
-from heedful.serve import Keys, bodies, chat, create_app
+from heedful.record import Kind, RecordError
+from heedful.serve import (
+    DecisionAnswer,
+    DecisionRequest,
+    Keys,
+    ServiceError,
+    bodies,
+    chat,
+    create_app,
+)
+from heedful.serve.requests import Reason
 from heedful.workspace import Workspace
 from tests.serve import dialogue
 
@@ -178,6 +188,22 @@ def test_a_changed_past_and_another_reply_begin_anew(talk: Talk) -> None:
     assert len(talk.contexts()[3]["messages"]) == 3
     talk.say("hello", content(first), "trees", content(second), "go on")
     assert talk.episodes()[-1] == 0
+
+
+def test_the_same_twice_at_once_is_two_conversations(workspace: Workspace) -> None:
+    messages = [{"role": "user", "content": "hello"}]
+    with workspace.serving() as service:
+        [first] = service.decide([DecisionRequest(user="ada", messages=messages)])
+        assert isinstance(first, DecisionAnswer)
+        messages += [{"role": "assistant", "content": first.text or ""}, *messages]
+        again = DecisionRequest(user="ada", messages=messages)
+        service.decide([again, again, DecisionRequest(user="bob", messages=messages)])
+    assert sorted(workspace.log.snapshot().decisions.episode.tolist()) == [0, 0, 1, 2]
+
+
+def test_messages_stand_for_themselves() -> None:
+    with pytest.raises(RecordError, match="messages: stand beside a context or a session"):
+        DecisionRequest(user="ada", messages=[], session="s")
 
 
 def test_somebody_else_has_conversations_of_their_own(talk: Talk) -> None:
@@ -365,6 +391,16 @@ def test_what_cannot_be_done_is_named(body, status, param, code) -> None:
     assert found == status
     assert said["error"].pop("message")
     assert said == {"error": {"type": "invalid_request_error", "param": param, "code": code}}
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+def test_whatever_the_service_says_has_a_status(reason: Reason) -> None:
+    status, said = chat.error_json(ServiceError(reason, "why"))
+    assert status == {"invalid": 400, "nothing_to_choose": 400, "too_many": 400}.get(
+        reason, bodies.STATUS[reason]
+    )
+    assert said["error"]["message"] == "why"
+    assert said["error"]["type"] in ("invalid_request_error", "rate_limit_error", "server_error")
 
 
 def test_errors_before_the_route_look_alike(talk: Talk) -> None:

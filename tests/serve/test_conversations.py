@@ -4,11 +4,14 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 
-from heedful.domains.dialogue import Dialogue
+from heedful.domains.dialogue import Dialogue, Tokenizer
+from heedful.policy.huggingface import HuggingFace
 from heedful.record import Kind
 from heedful.serve import DecisionAnswer, DecisionRequest, EndRequest, FeedbackRequest
-from tests.serve.world import Workspace, load_exactly, replay_error
+from heedful.store import Snapshot
+from tests.serve.world import Workspace, add_version, load_exactly, replay_error
 
 WORDS = ["a", "tree", "is", "what", "people", "say", "about", "other", "trees"]
 
@@ -76,4 +79,43 @@ def test_replies_replay_from_the_log_as_they_were_served(
             talk.go_on(service, 25)
     assert replay_error(workspace, load=load_exactly) < 1e-9
     assert len(set(workspace.log.snapshot().names.episodes)) == len(talk.turns) > 2
+    workspace.close()
+
+
+def test_a_model_of_hugging_face_is_talked_to(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    tokenizer = Tokenizer.train([" ".join(WORDS) * 20], 300)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=len(tokenizer) + 4,  # as some are padded to a round number
+        n_positions=128,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=tokenizer.start,
+        eos_token_id=tokenizer.end,
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save(tmp_path / "model")
+    domain = Dialogue({"model": "model", "prompt": 12, "reply": 5}, tmp_path)
+    vocabulary = domain.vocabulary(Snapshot.of([]))
+    policy = HuggingFace.from_folder(
+        tmp_path / "model", domain.schema(vocabulary), marks=domain.marks
+    )
+    workspace = Workspace(tmp_path, domain=domain, live=False)
+    version = add_version(
+        workspace.registry, seed=0, units=vocabulary.units, domain=domain, policy=policy
+    )
+    workspace.registry.promote(version, by="test", why="the first")
+    messages = []
+    with workspace.serve(load=load_exactly, window=64) as service:
+        for thumb in (True, False, True):
+            messages.append({"role": "user", "content": "people say trees"})
+            [reply] = service.decide([DecisionRequest(user="ada", messages=messages)])
+            assert isinstance(reply, DecisionAnswer)
+            messages.append({"role": "assistant", "content": reply.text or ""})
+            said = FeedbackRequest(decision=reply.id, kind=Kind.CLICK, value=thumb)
+            service.feedback([said])
+    assert set(workspace.log.snapshot().decisions.episode.tolist()) == {0}
+    assert replay_error(workspace, load=load_exactly, window=64) < 1e-9
     workspace.close()

@@ -66,16 +66,27 @@ class Shop:
         )
 
 
-def add_version(
-    registry: Registry, *, seed: int, units: tuple[str, ...] = Shop.units, domain: Any = None
-) -> str:
-    """Register a small transformer with random weights, large enough to have opinions."""
-    vocabulary = Vocabulary(units)
+def opinionated(vocabulary: Vocabulary, *, seed: int, domain: Any) -> Transformer:
+    """Return a small transformer with random weights, large enough to have opinions."""
     torch.manual_seed(seed)
-    policy = Transformer((domain or Shop()).schema(vocabulary), width=16, layers=1, heads=2)
+    policy = Transformer(domain.schema(vocabulary), width=16, layers=1, heads=2)
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.mul_(4.0)
+    return policy
+
+
+def add_version(
+    registry: Registry,
+    *,
+    seed: int,
+    units: tuple[str, ...] = Shop.units,
+    domain: Any = None,
+    policy: Any = None,
+) -> str:
+    """Register ``policy``, or a small transformer."""
+    vocabulary = Vocabulary(units)
+    policy = policy or opinionated(vocabulary, seed=seed, domain=domain or Shop())
     card = Card(
         kind="transformer",
         step="test",

@@ -67,6 +67,8 @@ def check_domain(
     if vocabulary is None:
         vocabulary = domain.vocabulary(Snapshot.of([]) if snapshot is None else snapshot)
     policy = _policy(domain, vocabulary, seed)
+    if isinstance(domain, Conversation):
+        _check_talk(domain, domain.choices({}).end)
     if snapshot is not None:
         _check_reading(domain, vocabulary, snapshot, policy)
     if environment is not None:
@@ -96,6 +98,28 @@ def _check_attributes(domain: Domain) -> None:
     expect(not inverted, "low < high in each channel", expected=[], found=inverted, why=why)
     expect(
         domain.length >= 1, "length", expected=">= 1", found=domain.length, why="units a decision"
+    )
+
+
+def _check_talk(domain: Conversation, end: str | None) -> None:
+    messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello!"}]
+    found = [list(domain.said(context)) for context in (domain.heard(messages, turn=0), {})]
+    why = "a server finds a conversation by what was said in it, which it reads from the log"
+    expect(
+        found == [messages, []],
+        "said(heard(messages)) are the messages",
+        expected=[messages, []],
+        found=found,
+        why=why,
+    )
+    units = domain.units("Hello!")
+    why = "an edited reply is learned from as a reply that was drawn is, its end too"
+    expect(
+        units[-1] == end,
+        "units(text) end with the end unit of choices",
+        expected=end,
+        found=units[-1],
+        why=why,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +22,10 @@ COLUMNS = (
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 LONGEST = 2**31
+
+TRANSCRIPT = "\n\nHuman:"
+TURN = re.compile(r"\n\n(Human|Assistant):")
+"""What stands in front of each turn in the transcripts of hh-rlhf."""
 
 Cells = Mapping[str, Any]
 Checked = TypeVar("Checked")
@@ -99,15 +104,25 @@ def messages_of(column: str, value: object, role: str) -> list[tuple[Message, bo
 
     Args:
         column: where they stand.
-        value: a list of roles and contents, or text.
+        value: a list of roles and contents, or text; a transcript of hh-rlhf is such a list.
         role: whose text it is.
     """
     if not isinstance(value, list):
         content = text_of(column, value)
-        return [({"role": role, "content": content}, role == "assistant")]
+        if not content.startswith(TRANSCRIPT):
+            return [({"role": role, "content": content}, role == "assistant")]
+        value = _turns(content)
     if not value:
         raise BadColumnError(column, "required", "is an empty list; give at least one message")
     return [_message(f"{column}[{number}]", one) for number, one in enumerate(value)]
+
+
+def _turns(transcript: str) -> list[dict[str, str]]:
+    _, *turns = TURN.split(transcript)
+    return [
+        {"role": "user" if who == "Human" else "assistant", "content": said.strip()}
+        for who, said in zip(turns[::2], turns[1::2], strict=True)
+    ]
 
 
 def _message(place: str, value: object) -> tuple[Message, bool]:
