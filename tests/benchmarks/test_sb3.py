@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import sb3
+from benchmarks._ppo import Outcome
 
 # A hundred episodes of play at random last about 22 steps each.
 EASY = replace(sb3.CARTPOLE, target=12.0, limit=6000)
@@ -27,6 +28,6 @@ def test_what_is_out_of_reach_ends_at_the_limit() -> None:
 
 
 def test_a_row_says_how_many_seeds_got_there() -> None:
-    outcomes = [sb3.Outcome(1000, 2.0, 480.0), sb3.Outcome(3000, 4.0, 470.0)]
+    outcomes = [Outcome(1000, 2.0, 480.0), Outcome(3000, 4.0, 470.0)]
     row = sb3._row("us", outcomes, 475.0, 12.0)
     assert row == ("us", "3.0 (2.0 to 4.0)", "0.25", "2,000 (1,000 to 3,000)", "625", "1 of 2")

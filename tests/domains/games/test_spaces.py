@@ -108,6 +108,18 @@ def test_every_action_has_its_units_and_every_unit_its_action(space, seed: int) 
     assert back in space
 
 
+def test_continuous_moves_are_cut_into_values_with_both_ends() -> None:
+    space = spaces.Box(np.float32([-2.0, 0.0]), np.float32([2.0, 1.0]))
+    moves = Moves(space, bins=5)
+    assert moves.units[:5] == ("0/-2", "0/-1", "0/0", "0/1", "0/2")
+    assert moves.units[5:] == ("1/0", "1/0.25", "1/0.5", "1/0.75", "1/1")
+    actions = moves.native(moves.values(["1/0.25", "0/2"])[None])
+    assert actions.tolist() == [[2.0, 0.25]]
+    assert actions[0] in space
+    every = moves.native(moves.numbered(np.array([[0, 5], [4, 9]])))
+    assert every.tolist() == [[-2.0, 0.0], [2.0, 1.0]]
+
+
 def test_moves_that_are_none_are_refused() -> None:
     moves = Moves(spaces.MultiDiscrete([3, 2]))
     with pytest.raises(ValueError, match="'2/0' is no move here; moves are 0/0, 0/1"):
@@ -133,5 +145,7 @@ def test_masks_come_in_one_piece_or_in_one_a_factor() -> None:
 def test_spaces_without_a_number_of_numbers_are_refused() -> None:
     with pytest.raises(SpaceError, match=r"Text.* have no fixed number of numbers"):
         Observations(spaces.Dict({"said": spaces.Text(5)}))
-    with pytest.raises(SpaceError, match=r"Box.* cannot be counted"):
-        Moves(spaces.Box(-1.0, 1.0, (2,)))
+    with pytest.raises(SpaceError, match=r"Text.* cannot be counted"):
+        Moves(spaces.Text(5))
+    with pytest.raises(SpaceError, match=r"Box.* have no bounds to stay within.*RescaleAction"):
+        Moves(spaces.Box(-np.inf, 1.0, (2,)))

@@ -18,7 +18,7 @@ from heedful.config import FILE_NAME, checked_options
 from heedful.contract import Observed, Streams, encode, schema_of
 from heedful.domains.games.boards import TIC_TAC_TOE_ID, register
 from heedful.domains.games.environment import Game, GameError
-from heedful.domains.games.spaces import Moves, Observations
+from heedful.domains.games.spaces import BINS, Moves, Observations
 from heedful.policy import Channel, Schema, Vocabulary
 from heedful.record import ChoiceSet, Context, Group
 from heedful.store.snapshot import Snapshot
@@ -36,6 +36,7 @@ class Options(BaseModel):
         (), description='what the environment is made with, each as "name=value"'
     )
     one_hot: bool = Field(True, description="read numbered cases as indicators; false for tables")
+    bins: int = Field(BINS, ge=2, description="values of each dimension of a continuous move")
     bounded: bool = Field(True, description="refuse observations outside their space")
     reward_min: float = Field(-1.0, description="the reward of a move that is read as 0")
     reward_max: float = Field(1.0, description="the one that is read as 1")
@@ -63,7 +64,7 @@ class Options(BaseModel):
 class Games:
     """Units are moves, a decision is a move, the context is what is observed.
 
-    Any Gymnasium environment with moves that can be counted. A context is
+    Any Gymnasium environment with moves that can be counted, or cut into such. A context is
     ``{"observation": [...], "legal": [...]}``: the W numbers of
     :class:`~heedful.domains.games.spaces.Observations` (one alone stands without brackets), and the
     moves that are legal, left out where all are. Feedback is the game's reward, and ratings.
@@ -229,7 +230,7 @@ class Games:
         one = self._tried(lambda: gymnasium.make(options.game, **options.given))
         try:
             observations = Observations(one.observation_space, one_hot=options.one_hot)
-            return observations, Moves(one.action_space)
+            return observations, Moves(one.action_space, bins=options.bins)
         finally:
             one.close()
 

@@ -1,0 +1,116 @@
+"""Games of Gymnasium learned by PPO to a stated mean return: what several benchmarks share."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.utils.tensorboard  # here, so that no clock sees how long it takes
+
+from heedful.config import Interact
+from heedful.domains.games import Games
+from heedful.loop.interact import interact
+from heedful.loop.run import Run
+from heedful.loop.vectorised import RECENT, Vectorised
+from heedful.policy import Feedforward
+from heedful.store import Snapshot
+
+SEEDS = range(5)
+
+# Neither a reference to stay near nor a floor of entropy: this is plain PPO from nothing.
+PLAIN: dict[str, Any] = {"kl": 0.0, "kl_limit": 0.0, "entropy_floor": 0.0, "fall": 0.0}
+PLAIN |= {"clip": 0.5, "save": 1_000_000}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A game, and how it is learned.
+
+    Attributes:
+        game: its id.
+        target: a mean return over the last 100 episodes, as they were drawn while learning.
+        limit: steps after which it counts as missed.
+        settings: of ``[interact]``, beside plain PPO.
+        seeds: from which it is learned.
+    """
+
+    game: str
+    target: float
+    limit: int
+    settings: Mapping[str, Any]
+    seeds: Sequence[int] = SEEDS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one seed went.
+
+    Attributes:
+        steps: decisions made.
+        seconds: CPU seconds, imports excluded.
+        reached: the mean return over the last 100 episodes; NaN before there were so many.
+    """
+
+    steps: int
+    seconds: float
+    reached: float
+
+
+def ours(task: Task, seed: int) -> Outcome:
+    """Learn ``task`` with the house's policy, trainer and optimiser loop."""
+    started = time.process_time()
+    section = Interact(**{**PLAIN, **task.settings})
+    per_round = section.environments * section.decisions
+    section = section.model_copy(update={"rounds": math.ceil(task.limit / per_round)})
+    games = Games({"game": task.game})
+    torch.manual_seed(seed)
+    policy = Feedforward(games.schema(games.vocabulary(Snapshot.of([])))).eval()
+    environment = games.environment(section.environments, seed, {})
+    rollouts = Vectorised(environment, steps=section.decisions, gamma=section.gamma, seed=seed)
+    seen: list[float] = []
+
+    def enough(found: Mapping[str, float]) -> bool:
+        seen.append(found.get(f"return_of_{RECENT}", math.nan))
+        return seen[-1] >= task.target
+
+    with tempfile.TemporaryDirectory() as folder:
+        run_ = Run(Path(folder), {})
+        interact(
+            policy,
+            policy,
+            rollouts,
+            section,
+            run_,
+            objective="ppo",
+            seed=seed,
+            cut=rollouts.single,
+            enough=enough,
+        )
+        run_.close()
+    environment.close()
+    return Outcome(len(seen) * per_round, time.process_time() - started, seen[-1])
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Return the median of ``values``, and the lowest and the highest."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+def told(outcome: Outcome, name: str, seed: int) -> Outcome:
+    """Say on stderr how a seed went: the table is a while in coming."""
+    print(
+        f"{name}, seed {seed}: {outcome.reached:.1f} after {outcome.steps:,} steps and "
+        f"{outcome.seconds:.1f} CPU s",
+        file=sys.stderr,
+        flush=True,
+    )
+    return outcome
