@@ -10,6 +10,7 @@ from heedful import __version__
 from heedful.cli import (
     importing,
     judging,
+    labelling,
     learning,
     operating,
     planning,
@@ -79,6 +80,7 @@ def command() -> typer.Typer:
     app.command("serve")(serving.serve)
     app.command("run")(learning.run)
     app.command("recommend")(recommending.recommend)
+    app.command("label")(labelling.label)
     app.command("report")(judging.report)
     app.command("doctor")(serving.doctor)
     app.command("demo")(showing.demo)
