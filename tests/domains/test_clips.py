@@ -1,5 +1,6 @@
 """Clips: play, horizons, sampling, rendering, wrappers, teachers."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -20,13 +21,17 @@ from heedful.domains.games.clips import (
     mode_of,
     play,
     random_pairs,
+    records,
     rendered,
+    replayed,
     six_teachers,
     spans,
     stacked,
 )
 from heedful.domains.games.clips.trajectories import Trajectory
 from heedful.record import Span
+from heedful.reward.steps import Episodes
+from heedful.store import Log
 
 LAKE, POLE = "FrozenLake-v1", "CartPole-v1"
 
@@ -229,6 +234,30 @@ def test_another_environment_is_not_shown_in_its_place() -> None:
         rendered(dry, "ansi", one, Span("e0", 20, 25))
     with pytest.raises(ValueError, match="no clip of episode 'e0'"):
         rendered(lake, "ansi", one, Span("e1", 0, 2))
+
+
+def test_play_is_logged_and_played_again_from_the_log_alone(tmp_path: Path) -> None:
+    one = at_random(lake(), 1, seed=5).trajectories["e0"]
+    made = records(
+        one,
+        lambda state: {"observation": int(state)},
+        lambda move: (str(move),),
+        subject="ada",
+        policy="chance",
+        vocabulary="v",
+        at=10.0,
+    )
+    with Log.open(tmp_path / "log.db", write=True) as log:
+        assert {receipt.status for receipt in log.append(made)} == {"added"}
+        assert {receipt.status for receipt in log.append(made)} == {"duplicate"}
+        episodes = Episodes(log.snapshot())
+    span = Span("e0", 3, 6)
+    steps = episodes.until(span)
+    assert steps[0].context == {"observation": 0, "seed": 5}
+    shown = replayed(lake, steps, 3, lambda units: int(units[0]), text=True)
+    assert shown == rendered(lake, "ansi", one, span)
+    with pytest.raises(ValueError, match="cannot be played again: its first context has no 'seed'"):
+        replayed(lake, steps[1:], 2, lambda units: int(units[0]), text=True)
 
 
 # Learned rewards

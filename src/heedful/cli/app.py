@@ -11,6 +11,7 @@ from heedful.cli import (
     chatting,
     importing,
     judging,
+    labelling,
     learning,
     operating,
     planning,
@@ -82,6 +83,7 @@ def command() -> typer.Typer:
     app.command("chat")(chatting.chat)
     app.command("run")(learning.run)
     app.command("recommend")(recommending.recommend)
+    app.command("label")(labelling.label)
     app.command("report")(judging.report)
     app.command("doctor")(serving.doctor)
     app.command("demo")(showing.demo)

@@ -2,13 +2,15 @@
 
 `trajectories` play and keep seeds and moves, `horizon` hides how episodes end, `sampling` chooses
 what to ask, `teachers` answer as people might, `rendering` shows a clip again, `rounds` learn, and
-`learned` gives any Gymnasium environment the learned reward.
+`learned` gives any Gymnasium environment the learned reward. `logged` writes play into the log,
+where `heedful label` asks people about it.
 """
 
 from heedful.domains.games.clips.features import Cases, Numbers, StepFeatures, features_of
 from heedful.domains.games.clips.horizon import FixedHorizon
 from heedful.domains.games.clips.learned import LearnedReward, LearnedRewardVector
-from heedful.domains.games.clips.rendering import NotTheSameError, mode_of, rendered
+from heedful.domains.games.clips.logged import records
+from heedful.domains.games.clips.rendering import NotTheSameError, mode_of, rendered, replayed
 from heedful.domains.games.clips.rounds import (
     Agreement,
     Asking,
@@ -17,8 +19,9 @@ from heedful.domains.games.clips.rounds import (
     taught,
 )
 from heedful.domains.games.clips.sampling import disputed_pairs, random_pairs, spans, stacked
-from heedful.domains.games.clips.teachers import Answer, Teacher, six_teachers
+from heedful.domains.games.clips.teachers import Teacher, six_teachers
 from heedful.domains.games.clips.trajectories import Plays, Trajectory, play
+from heedful.reward.questions import Answer
 
 __all__ = [
     "Agreement",
@@ -41,7 +44,9 @@ __all__ = [
     "mode_of",
     "play",
     "random_pairs",
+    "records",
     "rendered",
+    "replayed",
     "six_teachers",
     "spans",
     "stacked",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from heedful.contract.clips import Scene, Step
 from heedful.domains.games.clips.trajectories import Trajectory
 from heedful.record import Span
 
-Make = Callable[[str], gymnasium.Env[Any, Any]]
+Make = Callable[[str | None], gymnasium.Env[Any, Any]]
 """Makes the environment anew, with the render mode given: the same wrappers, the same options."""
 
 FRAMES, TEXT = "rgb_array", "ansi"
+SEED = "seed"
+"""Where the context of an episode's first step has the seed of the environment."""
 
 
 class NotTheSameError(ValueError):
@@ -41,7 +44,7 @@ def mode_of(environment: gymnasium.Env[Any, Any], *, text: bool = False) -> str:
     )
 
 
-def rendered(make: Make, mode: str, trajectory: Trajectory, span: Span) -> list[Any]:
+def rendered(make: Make, mode: str, trajectory: Trajectory, span: Span) -> list[Scene]:
     """Return what a clip shows: the scene before each of its T moves, and after the last.
 
     Args:
@@ -59,19 +62,70 @@ def rendered(make: Make, mode: str, trajectory: Trajectory, span: Span) -> list[
     """
     if span.episode != trajectory.episode or span.stop > len(trajectory):
         raise ValueError(f"{span} is no clip of episode {trajectory.episode!r}")
-    environment = make(mode)
+
+    def check(step: int, observation: Any) -> None:
+        if not np.array_equal(np.asarray(observation), trajectory.observations[step]):
+            raise NotTheSameError(
+                f"episode {trajectory.episode!r}: step {step} observes {observation!r}, and was "
+                f"{trajectory.observations[step]!r}; make the environment as it was"
+            )
+
+    moves = list(trajectory.moves[: span.stop])
+    return _played(make(mode), trajectory.seed, moves, span.start, check)
+
+
+def replayed(
+    make: Make,
+    steps: Sequence[Step],
+    start: int,
+    move: Callable[[tuple[str, ...]], Any],
+    *,
+    text: bool,
+) -> list[Scene]:
+    """Return what a clip of a logged episode shows, played again from what the log holds.
+
+    For a domain that is :class:`~heedful.contract.clips.Showing`.
+
+    Args:
+        make: makes the environment in which it was played.
+        steps: the episode from its beginning to the end of the clip; the context of the first one
+            has the environment's seed under ``"seed"``.
+        start: the step the clip begins with.
+        move: what the environment takes for the units of a step.
+        text: text where the environment has any.
+
+    Raises:
+        ValueError: there is no seed, or the environment renders nothing.
+    """
+    seed = steps[0].context.get(SEED)
+    if not isinstance(seed, int):
+        raise ValueError(
+            f"this episode cannot be played again: its first context has no {SEED!r}, a whole "
+            "number with which the environment was reset"
+        )
+    plain = make(None)
+    mode = mode_of(plain, text=text)
+    plain.close()
+    moves = [move(step.units) for step in steps]
+    return _played(make(mode), seed, moves, start, lambda step, observation: None)
+
+
+def _played(
+    environment: gymnasium.Env[Any, Any],
+    seed: int,
+    moves: Sequence[Any],
+    start: int,
+    check: Callable[[int, Any], None],
+) -> list[Scene]:
+    """Return the scenes from before move ``start`` to after the last one."""
     try:
-        observation, _ = environment.reset(seed=trajectory.seed)
-        scenes = []
-        for step in range(span.stop):
-            if not np.array_equal(np.asarray(observation), trajectory.observations[step]):
-                raise NotTheSameError(
-                    f"episode {trajectory.episode!r}: step {step} observes {observation!r}, and "
-                    f"was {trajectory.observations[step]!r}; make the environment as it was"
-                )
-            if step >= span.start:
+        observation, _ = environment.reset(seed=seed)
+        scenes: list[Any] = []
+        for step, move in enumerate(moves):
+            check(step, observation)
+            if step >= start:
                 scenes.append(environment.render())
-            observation = environment.step(trajectory.moves[step])[0]
+            observation = environment.step(move)[0]
         scenes.append(environment.render())
     finally:
         environment.close()

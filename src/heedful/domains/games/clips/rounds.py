@@ -11,11 +11,12 @@ import numpy as np
 
 from heedful.domains.games.clips.features import Floats, StepFeatures, features_of
 from heedful.domains.games.clips.sampling import Pair, disputed_pairs, random_pairs, stacked
-from heedful.domains.games.clips.teachers import Answer, Teacher
+from heedful.domains.games.clips.teachers import Teacher
 from heedful.domains.games.clips.trajectories import Move, Plays, play
 from heedful.record import Span
 from heedful.reward.clips import ClipPairs, ClipReward, Fitting, agreed, fit_linear
 from heedful.reward.lapsing import Lapsing
+from heedful.reward.questions import Answer
 
 Ask = Callable[[Span, Span], Answer]
 """Somebody who answers which of two clips is better, and has the plays they are cut from."""

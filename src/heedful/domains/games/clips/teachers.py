@@ -6,36 +6,14 @@ Lee et al., B-Pref: Benchmarking Preference-Based Reinforcement Learning, arXiv 
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from heedful.reward.questions import Answer
+
 Floats = npt.NDArray[np.float64]
-
-
-class Answer(enum.StrEnum):
-    """What can be said of two clips."""
-
-    LEFT = "left"
-    RIGHT = "right"
-    EQUAL = "equal"
-    UNSURE = "cannot tell"
-
-    @property
-    def outcome(self) -> float:
-        """1 for left, 0 for right, 1/2 for equal; NaN where nobody can tell: that is not kept."""
-        return _OUTCOMES[self]
-
-
-_OUTCOMES: Final = {
-    Answer.LEFT: 1.0,
-    Answer.RIGHT: 0.0,
-    Answer.EQUAL: 0.5,
-    Answer.UNSURE: float("nan"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
