@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks._judged_replies import harmless
 from heedful.reward import (
     Comparisons,
     Fitted,
@@ -190,3 +191,12 @@ def test_judgements_are_checked() -> None:
     three = compared(3).take(np.array([2, 0]))
     assert three.prompts == ["question 2", "question 0"]
     assert len(rated(3, thumbs=True).take(np.array([1]))) == 1
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_people_who_wanted_no_harm_are_foretold_a_little(data: Path) -> None:
+    """hh-rlhf, harmless: the longer reply wins 0.458, TF-IDF with length 0.604 to 0.620."""
+    pairs = harmless()
+    right = (left_out_scores(pairs.judged) > 0) == (pairs.judged.outcomes == 1)
+    assert right.mean() > 0.59
