@@ -16,6 +16,7 @@ from heedful.record import UNKNOWN, Decision, Feedback, Kind, Outcome, Preferenc
 from heedful.reward import RewardError
 from heedful.store import Record
 from heedful.workspace import Workspace
+from tests.cli.calls import run
 
 SETTINGS = """\
 [workspace]
@@ -35,7 +36,9 @@ window = 64
 prior = false
 
 [pretrain]
-epochs = 4
+epochs = 12
+batch = 8
+ema = 0.0
 learning_rate = 0.01
 validation = false
 
@@ -137,7 +140,7 @@ def test_comparisons_go_to_dpo_and_once_learned_they_are_not_learned_again(
     }
     version = talk.reinforce()
     metrics = metrics_of(talk, version)
-    assert metrics["objective"] == "dpo"
+    assert (metrics["objective"], metrics["could_learn_from"]) == ("dpo", {"dpo": 48, "ipo": 48})
     assert metrics["chosen_reward"] > metrics["rejected_reward"]
     assert metrics["rows"] + 2 <= 24
     assert list((talk.runs / "reference").glob("*.safetensors"))
@@ -200,6 +203,15 @@ def test_without_a_judge_or_an_environment_it_says_what_to_do(talk: Workspace) -
         talk.reinforce()
 
 
+def test_the_reward_that_was_fitted_to_the_log_judges_where_none_is_named(talk: Workspace) -> None:
+    with_settings(talk, reward__replies="comparisons")
+    talk.reward()
+    with_settings(talk, reinforce__objective="ppo", interact__reward="")
+    talk.reinforce()
+    samples = next(talk.runs.glob("*/samples.jsonl")).read_text().splitlines()
+    assert len({json.loads(line)["reward"] for line in samples}) > 1
+
+
 def test_a_collapse_leaves_the_last_policy_that_was_well_and_says_so(talk: Workspace) -> None:
     changes = {"learning_rate": 1.0, "rounds": 30, "kl": 0.0, "clip_high": 1e3, "patience": 1}
     with_settings(
@@ -208,3 +220,17 @@ def test_a_collapse_leaves_the_last_policy_that_was_well_and_says_so(talk: Works
     metrics = metrics_of(talk, talk.reinforce())
     assert metrics["collapsed"] == 1.0
     assert metrics["collapse"]
+
+
+def test_the_command_says_so_and_fails(talk: Workspace) -> None:
+    """What is left can be tried all the same: it is a candidate."""
+    talk.close()
+    settings = ("reinforce.objective=ppo", "interact.learning_rate=1.0", "interact.rounds=30")
+    settings += ("interact.kl=0.0", "interact.clip_high=1000.0", "interact.patience=1")
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = run("reinforce", talk.folder, *words)
+    assert done.exit_code == 1
+    assert "learning collapsed and was stopped: " in done.stderr
+    assert "is a candidate" in done.stdout
+    done = run("canary", talk.folder)
+    assert "heedful reinforce learns by dpo, chosen by the log" in " ".join(done.stdout.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,28 @@ def test_a_run_may_end_when_it_is_good_enough(tmp_path: Path) -> None:
     run.close()
     assert made.metrics["round"] == 0.0
     same(policy, network(toy))
+
+
+def test_the_policy_that_is_left_is_the_one_that_earned_most_and_not_the_last(
+    tmp_path: Path,
+) -> None:
+    """C41: scored 0, 5, 1, 1, ..., the best is the one of the second round, after one update."""
+    section = BASE.model_copy(update={"decay": "constant", "rounds": 5, "environments": 8})
+    section = section.model_copy(update={"epochs": 1, "batch": 4, "fall": 0.0})
+    played = rollouts(Replies(), section)
+
+    class Scripted:
+        def play(self, policy: Policy, number: int) -> Rollout:
+            return replace(played.play(policy, 0), score=[0.0, 5.0, 1.0, 1.0, 1.0][number])
+
+    found = []
+    for name, changes in {"best": {}, "last": {"rounds": 1, "keep": "last"}}.items():
+        policy = network(Replies())
+        (tmp_path / name).mkdir()
+        run = Run(tmp_path / name, {})
+        changed = section.model_copy(update=changes)
+        made = interact(policy, clone(policy), Scripted(), changed, run, objective="ppo", seed=0)
+        run.close()
+        found.append((made, policy))
+    assert found[0][0].metrics["round"] == 1.0
+    same(found[0][1], found[1][1])

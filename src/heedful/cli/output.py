@@ -96,8 +96,13 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     """Print metrics by name, one a line."""
     width = max(map(len, metrics), default=0)
     for name, value in metrics.items():
-        shown = f"{value:g}" if isinstance(value, int | float) else str(value)
-        print(f"  {name:<{width}}  {shown}")
+        print(f"  {name:<{width}}  {_metric(value)}")
+
+
+def _metric(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_metric(one)}" for name, one in value.items()) or "nothing"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def print_problems(report: ImportReport) -> None:

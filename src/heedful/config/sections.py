@@ -342,7 +342,9 @@ class Interact(Section):
     """Learning from what the policy does itself: in an environment, or judged by a reward."""
 
     reward: str = key(
-        "", 'dialogue: who judges replies, a Python function as "module:name"', pattern=FUNCTION
+        "",
+        'dialogue: who judges replies, as "module:name"; empty: the reward fitted to the log',
+        pattern=FUNCTION,
     )
     unfinished: float = key(
         -1.0, "dialogue: what a reply earns that was cut off before its end", ge=-1e9, le=1e9

@@ -1,6 +1,6 @@
 """Plain steps of a vector environment: the same in all three of Gymnasium's autoreset modes.
 
-For those who learn while they play and keep no records; what collects experience makes records.
+For those who learn while they play and keep no records, and for what makes records of it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Transition:
             the first one of the next.
         terminated: bool [N], the episode is over, and nothing follows.
         truncated: bool [N], the episode was cut off, and would have gone on.
+        info: what the environment said beside it, of all its members.
     """
 
     rows: npt.NDArray[np.int64]
@@ -38,6 +39,7 @@ class Transition:
     following: npt.NDArray[Any]
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]
+    info: Mapping[str, Any]
 
     @property
     def over(self) -> npt.NDArray[np.bool_]:
@@ -46,15 +48,33 @@ class Transition:
 
 
 class Transitions:
-    """A vector environment that is stepped, and where each of its members stands."""
+    """A vector environment that is stepped, and where each of its members stands.
+
+    Attributes:
+        observation: [n, ...], what each of them shows now.
+        info: what the environment said beside that.
+    """
 
     def __init__(self, environment: Environment, *, seed: int) -> None:
         """Reset ``environment`` with ``seed``."""
         mode = environment.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._environment, self._mode = environment, AutoresetMode(mode)
-        observation, _ = environment.reset(seed=seed)
-        self.observation = np.array(observation)
-        self._resetting = np.zeros(environment.num_envs, dtype=np.bool_)
+        self.observation: npt.NDArray[Any] = np.empty(0)
+        self.info: Mapping[str, Any] = {}
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Reset all environments with ``seed``."""
+        self._stand(*self._environment.reset(seed=seed))
+        self._resetting = np.zeros(self._environment.num_envs, dtype=np.bool_)
+
+    @property
+    def moving(self) -> npt.NDArray[np.int64]:
+        """Which environments the next step moves, int64 [N]: all but those that it only resets."""
+        return np.flatnonzero(~self._resetting)
+
+    def _stand(self, observation: npt.NDArray[Any], info: Mapping[str, Any]) -> None:
+        self.observation, self.info = np.array(observation), info
 
     def step(self, actions: npt.NDArray[Any]) -> Transition:
         """Do ``actions`` [n, ...]; those of environments that only reset are ignored.
@@ -62,9 +82,9 @@ class Transitions:
         Raises:
             ValueError: a reward is NaN or infinite; the message says in which environment.
         """
-        before, rows = self.observation, np.flatnonzero(~self._resetting)
+        before, rows = self.observation, self.moving
         observed, rewards, terminated, truncated, info = self._environment.step(actions)
-        self.observation = np.array(observed)
+        self._stand(observed, info)
         broken = rows[~np.isfinite(np.asarray(rewards, np.float64)[rows])]
         if len(broken):
             raise ValueError(
@@ -81,6 +101,7 @@ class Transitions:
             following=following[rows],
             terminated=np.asarray(terminated, np.bool_)[rows],
             truncated=np.asarray(truncated, np.bool_)[rows],
+            info=info,
         )
 
     def _following(self, info: Mapping[str, Any], over: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
@@ -96,5 +117,4 @@ class Transitions:
         """Bring environments whose episode is over back to a start, as their mode wants it."""
         self._resetting = over & (self._mode is AutoresetMode.NEXT_STEP)
         if self._mode is AutoresetMode.DISABLED and over.any():
-            observation, _ = self._environment.reset(options={"reset_mask": over})
-            self.observation = np.array(observation)
+            self._stand(*self._environment.reset(options={"reset_mask": over}))

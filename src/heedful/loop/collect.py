@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium.vector import AutoresetMode
 
 from heedful.contract import Domain, Environment, Session, Stream, as_rule, decide, stream_of
+from heedful.contract.transitions import Transitions
 from heedful.policy import Policy, Vocabulary
 from heedful.record import ALL_UNITS, ChoiceSet, Context, Decision, End, Feedback, Kind
 from heedful.store.snapshot import Snapshot
@@ -35,7 +35,6 @@ class _Player:
     step: int = 0
     clock: float = 0.0
     decisions: list[str] = field(default_factory=list)
-    resetting: bool = False
 
     @property
     def episode_id(self) -> str:
@@ -72,12 +71,10 @@ class Collector:
         name: str = "env",
     ) -> None:
         """Reset ``environment`` with ``seed``; streams are ``window`` events long."""
-        self._domain, self._vocabulary, self._environment = domain, vocabulary, environment
+        self._domain, self._vocabulary = domain, vocabulary
         self._window, self._seed = window, seed
-        mode = environment.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        self._mode = AutoresetMode(mode)
         self.groups: list[int] = []
-        self._observe(*environment.reset(seed=seed))
+        self._transitions = Transitions(environment, seed=seed)
         self._rng = torch.Generator().manual_seed(seed)
         self._players = [
             _Player(f"{name}-{seed}-{i}", self._session()) for i in range(environment.num_envs)
@@ -101,18 +98,12 @@ class Collector:
 
     def restart(self, seed: int) -> None:
         """Begin anew with ``seed``: what is played next follows from it and the policy alone."""
-        self._observe(*self._environment.reset(seed=seed))
+        self._transitions.restart(seed)
         self._rng.manual_seed(seed)
         for player in self._players:
             if player.step:
                 player.episode, player.step = player.episode + 1, 0
-            player.resetting, player.clock = False, 0.0
-
-    def _observe(self, observation: npt.NDArray[Any], info: Mapping[str, Any]) -> None:
-        self._observation = np.array(observation)
-        group = info.get("group")
-        none = np.full(len(self._observation), -1)
-        self._asking = none if group is None else np.array(group, np.int64)
+            player.clock = 0.0
 
     def _session(self) -> Session:
         return Session(Stream(self._domain, self._vocabulary))
@@ -124,7 +115,7 @@ class Collector:
         records: list[Decision | Feedback | End],
         sets: dict[str, ChoiceSet],
     ) -> None:
-        acting = [i for i, player in enumerate(self._players) if not player.resetting]
+        acting = self._transitions.moving.tolist()
         for i in acting:
             self._players[i].clock += 1.0
         actions = np.zeros((len(self._players), self._domain.length), np.int64)
@@ -133,24 +124,23 @@ class Collector:
             records.extend(made)
             for i, decision in zip(acting, made, strict=True):
                 actions[i] = self._domain.action(decision.units, self._vocabulary)
-        observation, rewards, terminated, truncated, info = self._environment.step(actions)
-        self._observe(observation, info)
-        for i in acting:
+        done = self._transitions.step(actions)
+        scored, feedback = done.info.get("scored"), done.info.get("feedback")
+        for n, i in enumerate(acting):
             player = self._players[i]
-            scored = info.get("scored") is None or bool(info["scored"][i])
-            reward = float(rewards[i]) if scored else None
-            self._answer(player, reward, info.get("feedback"), i, records)
+            reward = float(done.rewards[n]) if scored is None or scored[i] else None
+            self._answer(player, reward, feedback, i, records)
             player.step += 1
-            if terminated[i] or truncated[i]:
-                final = self._final(info, i)
-                self._end(player, final, records, terminated=bool(terminated[i]))
-        self._after(acting, terminated | truncated)
+            if done.over[n]:
+                final = self._domain.context(done.following[n])
+                self._end(player, final, records, terminated=bool(done.terminated[n]))
 
     def _decide(
         self, policy: Policy, version: str, acting: list[int], sets: dict[str, ChoiceSet]
     ) -> list[Decision]:
         players = [self._players[i] for i in acting]
-        contexts = [self._domain.context(self._observation[i]) for i in acting]
+        shown, asking = self._transitions.observation, self._transitions.info.get("group")
+        contexts = [self._domain.context(shown[i]) for i in acting]
         longest = self._domain.length
         choices = [self._domain.choices(context).within(longest) for context in contexts]
         sets.update((choice.digest(), choice) for choice in choices)
@@ -184,7 +174,7 @@ class Collector:
                 choices=choice.digest(),
                 vocabulary=digest,
             )
-            self.groups.append(int(self._asking[acting[row]]))
+            self.groups.append(-1 if asking is None else int(asking[acting[row]]))
             prepared.commit(row, player.session, decision)
             player.decisions.append(decision.id)
             made.append(decision)
@@ -220,12 +210,6 @@ class Collector:
             player.session.stream.append(answer)
             records.append(answer)
 
-    def _final(self, info: Mapping[str, Any], i: int) -> Context:
-        """Return the last observation of an episode that is over."""
-        final = info.get("final_obs")
-        observed = self._observation[i] if final is None else final[i]
-        return self._domain.context(observed)
-
     def _end(
         self,
         player: _Player,
@@ -247,17 +231,3 @@ class Collector:
         player.episode, player.step = player.episode + 1, 0
         if stream_of(self._domain, player.subject, player.episode_id) != before:
             player.session = self._session()
-
-    def _after(self, acting: list[int], done: npt.NDArray[np.bool_]) -> None:
-        """Bring environments whose episode is over back to a start, as their mode wants it."""
-        just_reset = [i for i, player in enumerate(self._players) if player.resetting]
-        for i in just_reset:
-            self._players[i].resetting = False
-        over = [i for i in acting if done[i]]
-        if self._mode is AutoresetMode.NEXT_STEP:
-            for i in over:
-                self._players[i].resetting = True
-        elif self._mode is AutoresetMode.DISABLED and over:
-            mask = np.zeros(len(self._players), dtype=bool)
-            mask[over] = True
-            self._observe(*self._environment.reset(options={"reset_mask": mask}))

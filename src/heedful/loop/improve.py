@@ -17,6 +17,7 @@ from heedful.loop.form import without_floor
 from heedful.loop.interact import Interaction, OnPolicy, interact
 from heedful.loop.leave import register, run_of
 from heedful.loop.lessons import split_of
+from heedful.loop.replies import reply_reward
 from heedful.loop.rollouts import Recorded
 from heedful.loop.router import AUTO, REINFORCE, Route, found_in, route
 from heedful.loop.run import fingerprint
@@ -97,14 +98,13 @@ def told_directly(
         )
     finally:
         run.close()
-    metrics_shown: dict[str, Any] = {"objective": chosen.objective, **metrics, **counts}
     version = register(
         bench,
         policy,
         loaded.vocabulary,
         snapshot,
         step="reinforce",
-        metrics=metrics_shown,
+        metrics={**chosen.to_card(), **metrics, **counts},
         parent=parent,
     )
     run.finish()
@@ -147,7 +147,7 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
         loaded.vocabulary,
         snapshot,
         step="reinforce",
-        metrics={"objective": chosen.objective, **_told_by(made)},
+        metrics={**chosen.to_card(), **_told_by(made)},
         parent=parent,
     )
     run.finish()
@@ -225,15 +225,18 @@ def first_contexts(snapshot: Snapshot) -> list[Context]:
 
 
 def _judge(bench: Bench) -> TextReward:
-    """Return the function that judges replies.
+    """Return who judges replies: the function that is named, or the reward fitted to the log.
 
     Raises:
-        RewardError: none is named, or it cannot be found.
+        RewardError: there is neither.
     """
     name = bench.config.interact.reward
-    if not name:
+    if name:
+        return text_reward(name)
+    try:
+        return reply_reward(bench)
+    except RewardError as error:
         raise RewardError(
             "nobody judges what is said: name a function of prompts and completions as "
-            "module:name under [interact] reward in heedful.toml"
-        )
-    return text_reward(name)
+            f"module:name under [interact] reward in heedful.toml, or learn one ({error})"
+        ) from None

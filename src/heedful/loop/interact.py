@@ -124,9 +124,6 @@ def interact(
         cut: makes other rows of a batch whose advantages are known, before it is split into
             minibatches: single steps, where a policy sees no more than the last observation.
         enough: looks at each round's numbers and may end it.
-
-    Raises:
-        ValueError: a round held nothing to learn from in five rounds on end.
     """
     job = _Learning(policy, reference, section, objective, seed, longest, cut)
     job.restore(run.resume())

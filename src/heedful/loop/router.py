@@ -127,6 +127,11 @@ class Route:
         tune = f"; {self.found.edits:,} edits are for heedful tune" if self.found.edits else ""
         return text + tune
 
+    def to_card(self) -> dict[str, object]:
+        """Return what stands on the card of a version that learned by it."""
+        uses = {name: count for name, count in self.found.uses().items() if count}
+        return {"objective": self.objective, "could_learn_from": uses}
+
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON: the objective, and how many decisions each one could learn from."""
         uses: Mapping[str, int] = self.found.uses()

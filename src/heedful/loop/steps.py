@@ -284,8 +284,7 @@ def reinforced(
         loaded.vocabulary,
         snapshot,
         step="reinforce",
-        metrics={"objective": chosen.objective, **metrics, **counts}
-        | {"matured": int(earned.matured.sum())},
+        metrics={**chosen.to_card(), **metrics, **counts} | {"matured": int(earned.matured.sum())},
         parent=parent,
         reward=reward,
     )

@@ -280,6 +280,7 @@ class _Play:
             self._states(done.following).numpy(),
             done.terminated,
             done.truncated,
+            done.info,
         )
 
 

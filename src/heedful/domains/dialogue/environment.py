@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +13,7 @@ from gymnasium.vector import AutoresetMode
 
 from heedful.record import Context
 from heedful.reward import TextReward, scored
-
-
-def prompt_of(context: Context) -> str:
-    """Return what a reply answers, as text: the message, or several behind their roles.
-
-    >>> prompt_of({"messages": [{"role": "user", "content": "Hello!"}]})
-    'Hello!'
-    """
-    messages: Any = context.get("messages", [])
-    if len(messages) == 1:
-        return str(messages[0]["content"])
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+from heedful.reward.conversations import transcript
 
 
 class Asked:
@@ -74,7 +63,7 @@ class Asked:
         self.num_envs = n
         self.metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self._contexts = [json.dumps(prompt, sort_keys=True) for prompt in prompts]
-        self._texts = [prompt_of(prompt) for prompt in prompts]
+        self._texts = [transcript(cast(Any, prompt["messages"])) for prompt in prompts]
         self._columns = {name: list(values) for name, values in (columns or {}).items()}
         self._judge, self._text, self._group = judge, text, group
         self._length, self._end, self._unfinished = length, end, unfinished
