@@ -141,7 +141,7 @@ class Feedforward(nn.Module):
         options = {k: v for k, v in self.spec().items() if k not in ("kind", "schema")}
         with torch.random.fork_rng(devices=[]):
             larger = type(self)(schema, **options)  # type: ignore[arg-type]
-        larger.to(next(self.parameters()))
+        larger.to(self._weight)
         numbers, size = self.state_dict(), self.schema.size
         for name in (f"actor.{len(self.actor) - 1}.{part}" for part in ("weight", "bias")):
             mean = numbers[name].mean(0, keepdim=True)
@@ -152,18 +152,15 @@ class Feedforward(nn.Module):
 
     def start(self, n: int) -> LastContext:
         """Return ``n`` streams that have seen nothing."""
-        some = next(self.parameters())
-        return LastContext(some.new_zeros(n, self.schema.features))
+        return LastContext(self._weight.new_zeros(n, self.schema.features))
 
     def step(
         self, state: LastContext, events: Events, choices: Choices
     ) -> tuple[LastContext, Tensor]:
         """Look at the last context among ``events``, or go on seeing the one before."""
         if events.kind.shape[1]:
-            last = _last_context(events)[:, -1]
-            new = events.features[torch.arange(len(last), device=last.device), last.clamp(min=0)]
-            seen = torch.where((last >= 0)[:, None], new.to(state.seen), state.seen)
-            state = LastContext(seen)
+            known, new = _last(events)
+            state = LastContext(torch.where(known, new.to(state.seen), state.seen))
         return state, choices.apply(self.actor(self._looked(state.seen)))
 
     def forward(self, batch: Batch, need: frozenset[str]) -> Outputs:
@@ -178,14 +175,23 @@ class Feedforward(nn.Module):
         )
         if not need & {"logps", "entropy", "logits"}:
             return given
-        logits = batch.choices.apply(self.actor(looked[batch.mask[slots]]), batch.mask)
+        of_units = batch.mask[slots]
+        asked = looked if bool(of_units.all()) else looked[of_units]
+        logits = batch.choices.apply(self.actor(asked), batch.mask)
         return outputs_from_logits(logits, batch, need, given)
+
+    @property
+    def _weight(self) -> Tensor:
+        return cast(nn.Linear, self.actor[-1]).weight
 
     def _seen(self, batch: Batch, slots: Tensor) -> Tensor:
         """Return the numbers of the last context at each of the N slots, [N, F]."""
+        if batch.mask.shape[1] == batch.events.kind.shape[1] == 1:  # single decisions
+            known, new = _last(batch.events)
+            return torch.where(known, new.to(self._weight), 0.0)[slots[:, 0]]
         row, slot = torch.nonzero(slots, as_tuple=True)
         last = _last_context(batch.events)[row, batch.positions[row, slot]]
-        seen = batch.events.features[row, last.clamp(min=0)].to(next(self.parameters()))
+        seen = batch.events.features[row, last.clamp(min=0)].to(self._weight)
         return torch.where((last >= 0)[:, None], seen, 0.0)
 
     def _looked(self, seen: Tensor) -> Tensor:
@@ -193,6 +199,15 @@ class Feedforward(nn.Module):
         if self.eye is None:
             return seen
         return cast(Tensor, self.eye(seen.reshape(-1, *cast(Sequence[int], self.image))))
+
+
+def _last(events: Events) -> tuple[Tensor, Tensor]:
+    """Return whether there is a context in each row, bool [B, 1], and the last one's, [B, F]."""
+    if events.kind.shape[1] == 1:
+        return events.kind == EventKind.CONTEXT, events.features[:, 0]
+    last = _last_context(events)[:, -1]
+    rows = torch.arange(len(last), device=last.device)
+    return (last >= 0)[:, None], events.features[rows, last.clamp(min=0)]
 
 
 def _last_context(events: Events) -> Tensor:
