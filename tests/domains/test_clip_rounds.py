@@ -1,6 +1,8 @@
 """Learning a reward in rounds: play, ask, fit, relabel."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -182,3 +184,10 @@ def test_a_fall_is_more_than_chance() -> None:
 def test_what_cannot_be_asked_is_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(ASKING, **setting)
+
+
+def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "clips.md").read_text("utf-8")
+    [example] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(compile(example, "clips.md", "exec"), {})
+    assert re.fullmatch(r"-?\d+\.\d+ [01]\.0", capsys.readouterr().out.strip())
