@@ -74,7 +74,6 @@ class Dialogue:
         "policy.dropout": 0.1,
         "policy.window": 1024,
         "policy.prior": False,
-        "pretrain.split": "episode",
         "policy.plain": True,
         "pretrain.split": "episode",
         "serve.floor": 1e-4,  # of each token, of which a reply has many
