@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heedful.loop.replies import fit_classes, reply_reward
+from heedful.loop.replies import fit_classes, label_columns, reply_reward
 from heedful.record import UNKNOWN, Decision, Feedback, Kind, Outcome, Preference, Value
 from heedful.reward import Fitted, RewardError, scored
 from heedful.store import Record
@@ -174,6 +174,18 @@ def test_labels_from_a_file_are_fitted_measured_and_named_on_the_card(
         assert classes.facts("intent", ["thank you"])[0]["intent"] == "thanks"
         card = json.loads((shelf.folder(fit.name) / "card.json").read_text())
         assert len(card["configuration"]["classes"]["sha256"]) == 64
+        asks = [
+            {"role": "user", "content": "hello there"},
+            {"role": "user", "content": "thank you"},
+        ]
+        columns = label_columns(again.bench(), [{"messages": asks}, {"messages": asks[:1]}])
+        assert columns["label"][0] == "thanks"
+        assert {name for name in columns if "." in name} == {
+            f"label.{one}" for one in classes.labels
+        }
+        assert sum(columns[f"label.{one}"][1] for one in classes.labels) == pytest.approx(1)
+    with Workspace.open(folder, {"reward.replies": "none"}) as without:
+        assert label_columns(without.bench(), [{"messages": asks}]) == {}
 
 
 def test_a_label_that_is_missing_is_named_by_its_line(tmp_path: Path) -> None:

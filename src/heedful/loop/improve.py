@@ -17,7 +17,7 @@ from heedful.loop.form import without_floor
 from heedful.loop.interact import Interaction, OnPolicy, interact
 from heedful.loop.leave import register, run_of
 from heedful.loop.lessons import split_of
-from heedful.loop.replies import reply_reward
+from heedful.loop.replies import label_columns, reply_reward
 from heedful.loop.rollouts import Recorded
 from heedful.loop.router import AUTO, REINFORCE, Route, found_in, route
 from heedful.loop.run import fingerprint
@@ -177,10 +177,12 @@ def _rollouts(
     talks = isinstance(domain, Conversation)
     options: dict[str, Any] = {"group": section.group if chosen.objective != "ppo" else 1}
     if talks:
+        prompts = first_contexts(snapshot)
         options |= {
-            "prompts": first_contexts(snapshot),
+            "prompts": prompts,
             "judge": _judge(bench),
             "unfinished": section.unfinished,
+            "columns": label_columns(bench, prompts),
         }
     environment = domain.environment(section.environments, seed, options)
     if environment is None:

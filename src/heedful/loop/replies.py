@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from heedful.contract import Conversation
 from heedful.evaluate import auc, calibration_error, log_loss
 from heedful.loop.bench import NEWEST, Bench
 from heedful.loop.told import comparisons, thumbs
-from heedful.record import Kind
+from heedful.record import Context, Kind
 from heedful.reward import (
     Comparisons,
     Exchanges,
@@ -53,6 +54,25 @@ def reply_reward(bench: Bench, name: str = NEWEST) -> ReplyReward:
             "no reward of replies has been fitted yet: set reward.replies, then heedful reward"
         )
     return replies.doubting(bench.config.reward.pessimism)
+
+
+def label_columns(bench: Bench, prompts: Sequence[Context]) -> dict[str, list[Any]]:
+    """Return what the fitted reader of labels says of each prompt's last message.
+
+    They are columns for reward functions: "label", and "label.NAME" how likely each one is; none
+    where ``[reward] labels_file`` names no file, or nothing has been fitted since it does.
+
+    Args:
+        bench: what is worked with.
+        prompts: contexts of replies, P of them.
+    """
+    newest = bench.shelf.newest() if bench.config.reward.labels_file else None
+    classes = None if newest is None else Fitted.load(bench.shelf.folder(newest)).classes
+    if classes is None:
+        return {}
+    said = [[one["content"] for one in cast(Any, prompt["messages"])] for prompt in prompts]
+    before = [told[-2] if len(told) > 1 else "" for told in said]
+    return classes.columns("label", [told[-1] for told in said], before)
 
 
 def fit_replies(
