@@ -20,12 +20,12 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "AdamW": {**TRANSFORMER, "pretrain.optimiser": "adamw", "pretrain.learning_rate": 2e-3},
     "512 tokens": {**TRANSFORMER, "domain.vocabulary": 512},
     "width 256": {**TRANSFORMER, "policy.width": 256},
-    "window 256": {**TRANSFORMER, "policy.window": 256, "pretrain.batch": 8},
+    "window 128": {**TRANSFORMER, "policy.window": 128, "pretrain.batch": 16},
     "recurrent": RECURRENT,
-    "recurrent, AdamW": {
+    "recurrent, Muon": {
         **RECURRENT,
-        "pretrain.optimiser": "adamw",
-        "pretrain.learning_rate": 2e-3,
+        "pretrain.optimiser": "muon",
+        "pretrain.learning_rate": 5e-3,
     },
 }
 PASSES = 4

@@ -72,6 +72,9 @@ def test_every_part_of_an_event_is_read(network: nn.Module, name: str) -> None:
     """Another kind, unit, channel, value or feature in the first event changes what follows."""
     torch.manual_seed(0)
     network = network.eval()
+    for parameter in network.parameters():
+        if not parameter.any():  # a block that adds nothing yet reads nothing
+            nn.init.normal_(parameter, std=0.1)
     for table in (
         network.embed.kind,
         network.embed.unit,
@@ -144,3 +147,13 @@ def test_cheap_dropout_keeps_the_mean_and_drops_its_share(share: float) -> None:
     (gradient,) = torch.autograd.grad(found.sum(), x)
     assert torch.equal(gradient * 2.0, found)
     assert torch.equal(dropout.eval()(x), x)
+
+
+def test_the_blocks_of_a_new_plain_transformer_add_nothing_yet() -> None:
+    network = Transformer(EXAMPLE_SCHEMA, width=16, layers=2, heads=2, plain=True).eval()
+    batch = random_batch(EXAMPLE_SCHEMA)
+    x = network.embed(batch.events, None)
+    read = network._read(x, batch.events.time, batch.events.lengths)
+    torch.testing.assert_close(read, network.norm(x))
+    network.forward(batch, frozenset({"logps"})).logps.sum().backward()
+    assert all(block.out.weight.grad.abs().max() > 0 for block in network.blocks)

@@ -80,6 +80,16 @@ class Block(nn.Module):
         )
         self.dropout = dropout
 
+    def silence(self) -> None:
+        """Let the block add nothing, so that a unit's vector is not drowned before it is learned.
+
+        Residual branches that start at zero: Goyal et al., arXiv 1706.02677, section 5.1.
+        """
+        for layer in (self.out, self.mlp[2]):
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
     def project(self, x: Tensor, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys (both turned by place and time) and values, each [B, H, L, D/H]."""
         rows, length, width = x.shape
@@ -172,7 +182,11 @@ class Transformer(Network):
             raise ValueError(f"width {width} must be a multiple of 2 * heads = {2 * heads}")
         super().__init__(schema, width=width, dropout=dropout, plain=plain)
         self.heads, self.layers = heads, layers
-        self.blocks = nn.ModuleList(Block(width, heads, self.dropout) for _ in range(layers))
+        blocks = [Block(width, heads, self.dropout) for _ in range(layers)]
+        if plain:
+            for block in blocks:
+                block.silence()
+        self.blocks = nn.ModuleList(blocks)
 
     def spec(self) -> dict[str, object]:
         """Return the arguments this network was made with."""

@@ -8,11 +8,16 @@ from heedful.domains.dialogue.domain import Dialogue
 from heedful.record import UNKNOWN, Decision, content_id
 
 STRETCH = 128
-"""Tokens of one decision; a document has as many as it needs."""
+"""Tokens of one decision by default; a document has as many as it needs."""
 
 
 def documents(
-    domain: Dialogue, texts: Iterable[str], *, at: float, source: str = "text"
+    domain: Dialogue,
+    texts: Iterable[str],
+    *,
+    at: float,
+    source: str = "text",
+    stretch: int = STRETCH,
 ) -> Iterator[Decision]:
     """Yield each text as an episode of its own, in stretches, each a decision without context.
 
@@ -27,6 +32,7 @@ def documents(
         texts: documents; an empty one is left out.
         at: when it was written, seconds since the epoch.
         source: where it comes from; stands in the log as who made it.
+        stretch: tokens of one decision, which is remembered whole: half a window or less.
     """
     choices = domain.choices({}).digest()
     for text in texts:
@@ -34,13 +40,13 @@ def documents(
         if len(units) < 2:
             continue
         episode = content_id("document", text, at=at)
-        for step, low in enumerate(range(0, len(units), STRETCH)):
+        for step, low in enumerate(range(0, len(units), stretch)):
             yield Decision(
                 id=content_id(episode, step, at=at),
                 episode=episode,
                 step=step,
                 subject=episode,
-                units=units[low : low + STRETCH],
+                units=units[low : low + stretch],
                 logps=UNKNOWN,
                 policy=f"import:{source}",
                 made_at=at,
