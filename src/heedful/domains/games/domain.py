@@ -66,7 +66,7 @@ class Games:
 
     Any Gymnasium environment with moves that can be counted, or cut into such. A context is
     ``{"observation": [...], "legal": [...]}``: the W numbers of
-    :class:`~heedful.domains.games.spaces.Observations` (one alone stands without brackets), and the
+    :class:`~heedful.domains.games.Observations` (one alone stands without brackets), and the
     moves that are legal, left out where all are. Feedback is the game's reward, and ratings.
     """
 
@@ -206,7 +206,7 @@ class Games:
         )
 
     def context(self, observation: npt.NDArray[Any]) -> Context:
-        """Return a row of :class:`~heedful.domains.games.environment.Game` as a context."""
+        """Return a row of :class:`~heedful.domains.games.Game` as a context."""
         read = self.observations
         numbers = [
             int(number) if whole else float(number)

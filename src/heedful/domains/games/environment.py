@@ -21,9 +21,9 @@ class GameError(ValueError):
 class Game:
     """A vector environment whose observations are rows of numbers: what is seen, what is legal.
 
-    A row has the W numbers of :class:`~heedful.domains.games.spaces.Observations`, and behind them
+    A row has the W numbers of :class:`~heedful.domains.games.Observations`, and behind them
     a 1 for every move that is legal and a 0 for every other, in the order of
-    :class:`~heedful.domains.games.spaces.Moves`: what may be done next is part of what a player is
+    :class:`~heedful.domains.games.Moves`: what may be done next is part of what a player is
     told. Legal moves are read from ``info["action_mask"]``; without one all are. Where an episode
     is over nothing is chosen, and all of them stand as legal.
 
