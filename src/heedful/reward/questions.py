@@ -77,7 +77,8 @@ class Questions(Protocol):
         ...
 
     def show(self, span: Span, *, text: bool) -> list[Scene]:
-        """Return what is seen in a clip, in the order of time; see :class:`Showing`."""
+        """Return what is seen in a clip, in the order of time; see
+        :class:`~heedful.contract.clips.Showing`."""
         ...
 
     def answer(self, question: Question, answer: Answer) -> None:
