@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from heedful.cli.app import command
+from heedful.domains.games.clips import FixedHorizon, play, records
 from heedful.record import pseudonym
-from heedful.reward.steps import Episodes
+from heedful.reward.clips import ClipReward
+from heedful.reward.steps import Episodes, StepReader
 from heedful.workspace import Workspace
 from tests.cli.calls import NAMED, result, run
 
@@ -49,6 +53,39 @@ def test_both_clips_are_shown_and_what_to_type(shop: Path) -> None:
 def test_the_end_of_the_input_ends_it(shop: Path) -> None:
     assert result(label(shop, "l\n", "--json"))["left"] == 1
     assert result(label(shop, "", "--json"))["left"] == 0
+
+
+def test_play_in_an_environment_is_logged_compared_and_read(tmp_path: Path) -> None:
+    """Games: the answers, and features in which a reward of clips can be fitted to them."""
+    settings = '[workspace]\ndomain = "games"\n\n[domain]\ngame = "FrozenLake-v1"\n'
+    Workspace.create(tmp_path / "lake", domain="games", settings=settings).close()
+    game = FixedHorizon(gymnasium.make("FrozenLake-v1"), 12)
+    luck = np.random.default_rng(0)
+    with Workspace.open(tmp_path / "lake") as opened, opened.writing() as log:
+        vocabulary = opened.domain.vocabulary(log.snapshot())
+        for k in range(6):
+            one = play(game, lambda _: int(luck.integers(4)), episode=f"play-{k}", seed=k)
+            log.append(
+                records(
+                    one,
+                    lambda state: {"observation": int(state)},
+                    lambda move: (str(move),),
+                    subject="chance",
+                    policy="chance",
+                    vocabulary=vocabulary.digest(),
+                    at=1.0,
+                )
+            )
+    found = result(label(tmp_path / "lake", "l\nr\n" * 8, "--questions", "16", "--json"))
+    assert (found["left"], found["right"]) == (8, 8)
+    with Workspace.open(tmp_path / "lake") as opened:
+        episodes = Episodes(opened.log.snapshot())
+        read = StepReader(opened.domain, vocabulary)
+        assert read.width == 16 + 4 + 64  # states, moves, and each of these cases
+        pairs = read.pairs(episodes, episodes.judged())
+        assert pairs.left.shape == (16, 2, read.width)
+        reward = ClipReward.fit(pairs, pairs.left[0])
+        assert np.isfinite(reward(pairs.left)).all()
 
 
 def test_a_log_without_clips_says_what_to_do(shop: Path, empty: Path) -> None:

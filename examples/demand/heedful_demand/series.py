@@ -63,11 +63,7 @@ class Bakeries:
         earned = profit(ordered, wanted)
         self._sold = np.concatenate([self._sold[:, 1:], np.minimum(ordered, wanted)[:, None]], 1)
         self._age += 1
-        told = [
-            [{"kind": "reward", "decision_age": 0, "unit": -1, "value": float(one)}]
-            for one in earned
-        ]
-        info: dict[str, Any] = {"feedback": told}
+        info: dict[str, Any] = {}
         cut = self._age >= DAYS
         if cut.any():
             info["final_obs"] = self._seen()

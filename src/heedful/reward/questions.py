@@ -77,7 +77,7 @@ class Questions(Protocol):
         ...
 
     def show(self, span: Span, *, text: bool) -> list[Scene]:
-        """Return what is seen in a clip, in the order of time; see :class:`Showing`."""
+        """Return what is seen in a clip, as :class:`~heedful.contract.clips.Showing` says."""
         ...
 
     def answer(self, question: Question, answer: Answer) -> None:

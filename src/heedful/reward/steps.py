@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,8 @@ _PREFERENCE = list(Kind).index(Kind.PREFERENCE)
 _SAID = {Outcome.CHOSEN: 1.0, Outcome.REJECTED: 0.0, Outcome.TIE: 0.5}
 
 
-class Judged(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Judged:
     """A comparison of clips as it stands in the log.
 
     Attributes:
@@ -105,7 +105,6 @@ class StepReader:
     Attributes:
         reader: the domain.
         vocabulary: its units; one that it does not know is not seen.
-        crossed: whether products are seen.
     """
 
     reader: Reader
