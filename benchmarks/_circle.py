@@ -55,7 +55,7 @@ window = 256
 prior = false
 
 [pretrain]
-epochs = 12
+epochs = 40
 learning_rate = 0.003
 validation = false
 feedback_dropout = 0.1
