@@ -53,6 +53,7 @@ layers = 2
 dropout = 0.0
 window = 256
 prior = false
+plain = true
 
 [pretrain]
 epochs = 40
