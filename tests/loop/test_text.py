@@ -11,11 +11,13 @@ import torch
 from heedful.cli.output import print_evaluation
 from heedful.config import Config, ConfigError, Pretrain
 from heedful.domains.dialogue.documents import STRETCH, documents
+from heedful.evaluate.held_out import held_out_nll
 from heedful.loop import lessons
 from heedful.loop.pretrain import Training
 from heedful.loop.report import keep_evaluation
 from heedful.objectives import Plateau, Schedule
 from heedful.policy import EventKind, Vocabulary, load
+from heedful.policy.language import export_language
 from heedful.record import UNKNOWN
 from heedful.store import Snapshot
 from heedful.workspace import RUNS, Workspace
@@ -286,3 +288,35 @@ def test_the_criterion_follows_the_split() -> None:
     assert Pretrain(split="episode").by_likelihood
     assert Pretrain(criterion="likelihood").by_likelihood
     assert not Pretrain(split="episode", criterion="ranking").by_likelihood
+
+
+def test_a_version_and_its_tokenizer_are_read_by_other_tools(folder: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    with opened(folder) as workspace:
+        version, domain = workspace.pretrain(), workspace.domain
+        loaded, tokens = load(workspace.registry.folder(version.name)), domain.tokenizer
+        export_language(
+            loaded.policy.inner,
+            tmp_path / "model",
+            window=64,
+            start=tokens.start,
+            end=tokens.end,
+            tokenizer=folder / "tokenizer",
+        )
+        text = "the queen will go to york"
+        streams = domain.encode(
+            Snapshot.of(list(documents(domain, [text], at=0.0)), choice_sets=[domain.choices({})]),
+            loaded.vocabulary,
+        )
+        slots = np.arange(len(streams.slots.unit) - 1)  # but for its end
+        ours = held_out_nll(loaded.policy.inner, streams, slots, window=64)
+        # what cannot be said has no share of the probability in a workspace
+        forbidden = loaded.vocabulary.indexes(domain.choices({}).forbidden)
+    read = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    ids = torch.tensor([[read.bos_token_id, *read(text, add_special_tokens=False)["input_ids"]]])
+    with torch.no_grad():
+        logits = model(ids).logits[0, :-1]
+    logits[:, torch.from_numpy(forbidden).long()] = -torch.inf
+    theirs = -torch.log_softmax(logits, -1).gather(1, ids[0, 1:, None])[:, 0]
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)
