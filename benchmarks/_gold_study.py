@@ -37,7 +37,7 @@ HISTORY, LOGGED, COMPARED, JUDGED = 2400, 1920, 240, 12
 """Conversations at first; logged replies; pairs for reward models; rounds that are judged."""
 
 PLAYED = Interact(
-    rounds=120,
+    rounds=80,
     environments=48,
     group=4,
     epochs=2,
@@ -47,7 +47,10 @@ PLAYED = Interact(
     keep="last",
     save=1000,
 )
-DIRECT = Reinforce(epochs=6, batch=64, learning_rate=5e-4, beta=0.3, held_out=0.1)
+FOOLED = 120
+"""Rounds against a reward model: long enough to see where it is wrong."""
+PAIRS = Reinforce(epochs=4, batch=64, learning_rate=2e-4, beta=1.0, held_out=0.1)
+THUMBS = Reinforce(epochs=6, batch=64, learning_rate=5e-4, beta=0.3, held_out=0.1)
 LOGGED_ONLY = Reinforce(epochs=8, batch=64, learning_rate=3e-4, kl=0.3, feedback_weight=0.0)
 ALONE, TOGETHER = "single model", "ensemble of 5, pessimistic"
 
@@ -129,9 +132,8 @@ class Study:
     ) -> tuple[Policy, list[tuple[float, float]]]:
         """Improve the model by playing; return it, and (divergence, gold) of each round."""
         group = 1 if objective == "ppo" else PLAYED.group
-        section = PLAYED.model_copy(
-            update={"rounds": 4 if self.quick else PLAYED.rounds, **changes}
-        )
+        section = PLAYED.model_copy(update=changes)
+        section = section.model_copy(update={"rounds": 4}) if self.quick else section
         policy, path = _copy(self.model), _Path(judge)
         rollouts = self.rollouts(path, group=group, seed=self.seed)
         with _run(self.folder / f"{objective}-{len(list(self.folder.iterdir()))}") as run:
@@ -150,6 +152,8 @@ class Study:
 
     def told(self, objective: Direct) -> Policy:
         """Improve the model by what the gold judge said of the replies in the log."""
+        section = PAIRS if objective == "dpo" else THUMBS
+        section = section.model_copy(update={"epochs": 1}) if self.quick else section
         streams = self.domain.encode(self.logged, self.vocabulary)
         rows = gather(
             self.logged,
@@ -158,11 +162,10 @@ class Study:
             earned=Given()(self.logged),
             ratings=(1.0, 5.0),
             spared=np.ones(len(streams.slots.unit), bool),
-            held_out=DIRECT.held_out,
+            held_out=section.held_out,
             seed=self.seed,
         )
         policy = _copy(self.model)
-        section = DIRECT.model_copy(update={"epochs": 1}) if self.quick else DIRECT
         with _run(self.folder / objective) as run:
             learn_directly(
                 policy,

@@ -19,6 +19,7 @@ from benchmarks import Table, _gold_study, _gold_world
 from benchmarks._gold_study import (
     ALONE,
     COMPARED,
+    FOOLED,
     HISTORY,
     LOGGED,
     NOISE,
@@ -74,8 +75,9 @@ def _study(study: Study) -> dict[str, Any]:
     worth[LOG] = study.worth(study.from_log())
     models = study.models()
     paths, ends = {}, {}
+    free = {"rounds": FOOLED, "kl": 0.0, "kl_limit": 0.0, "entropy_floor": 0.0}
     for name, model in models.items():
-        policy, paths[name] = study.played("ppo", model, kl=0.0, kl_limit=0.0, entropy_floor=0.0)
+        policy, paths[name] = study.played("ppo", model, **free)
         ends[name] = study.worth(policy)
     chosen = study.best_of({"gold": _gold_world.gold, **models}, SIZES)
     return {"worth": worth, "paths": paths, "ends": ends, "best_of": chosen}
@@ -126,7 +128,7 @@ def _fooled(found: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Table:
         f"Reward models are linear in n-grams (`NgramReward`), fitted to {COMPARED} pairs of "
         f"logged replies with {NOISE:.0%} of the choices turned round; the ensemble's five are "
         "fitted to draws of the pairs, and count a reply lower by one standard deviation of the "
-        f"five. PPO without a divergence term, {PLAYED.rounds} rounds; at its best: the highest "
+        f"five. PPO without a divergence term, {FOOLED} rounds; at its best: the highest "
         "mean of ten rounds, which nobody without the gold judge could pick."
     )
     columns = ("optimised by", "gold judge", ALONE, TOGETHER, "ensemble over single")
