@@ -28,7 +28,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "pretrain.learning_rate": 5e-3,
     },
 }
-PASSES = 4
+PASSES = 2
 
 
 def main(names: list[str]) -> None:
