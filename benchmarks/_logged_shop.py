@@ -61,10 +61,10 @@ class LoggedShop:
 
     def scratch(self) -> Policy:
         """Return a network that has learned nothing, with the exploration a server adds."""
-        config = self.workspace.config
+        bench = self.workspace.bench()
         torch.manual_seed(self.world)
-        network = network_of(config, self.pretrained.policy.schema)
-        return Floor(network, share=config.serve.floor).eval()
+        network = network_of(bench, self.pretrained.policy.schema)
+        return Floor(network, share=bench.config.serve.floor).eval()
 
     def snapshot(self, people: int) -> Snapshot:
         """Return the log as if only the first ``people`` had come; purchases are always there."""

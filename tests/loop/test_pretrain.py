@@ -171,7 +171,7 @@ def trained_by(workspace: Workspace) -> Training:
     snapshot = bench.log.snapshot()
     vocabulary = bench.domain.vocabulary(snapshot)
     torch.manual_seed(0)
-    network = form.network_of(bench.config, bench.domain.schema(vocabulary))
+    network = form.network_of(bench, bench.domain.schema(vocabulary))
     streams = bench.encode(snapshot, vocabulary)
     weights = lessons.chosen_by_people(streams) * leave_one_out(streams).train
     return Training(network, streams, bench.config.pretrain, weights, 40, seed=0)

@@ -73,7 +73,7 @@ def tried(shop: Workspace, tmp_path: Path, broken: bool = False, **options):
     bench = shop.bench()
     snapshot = bench.log.snapshot()
     vocabulary = bench.domain.vocabulary(snapshot)
-    policy = form.network_of(bench.config, bench.domain.schema(vocabulary))
+    policy = form.network_of(bench, bench.domain.schema(vocabulary))
     streams = bench.encode(snapshot, vocabulary)
     if broken:
         for parameter in policy.parameters():
