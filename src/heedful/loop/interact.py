@@ -157,7 +157,8 @@ def interact(
 
 
 def _words(found: Mapping[str, float]) -> str:
-    return f"score {found['score']:.3f}, divergence {found['kl']:.3f} nats a unit"
+    near = f", divergence {found['kl']:.3f} nats a unit" if "kl" in found else ""
+    return f"score {found['score']:.3f}{near}"
 
 
 class _Learning:
@@ -208,6 +209,8 @@ class _Learning:
             kl=charge,
         )
         seen = looks_of(batch.filled(rewards=rollout.batch.rewards))
+        if near is None:
+            del seen["kl"]  # nobody measured it
         self.found = {"score": rollout.score, **seen, **rollout.metrics}
         if self.objective in ("rloo", "grpo"):
             batch, counts = self._compared(batch, charge)
