@@ -302,12 +302,16 @@ class _Learning:
         )
 
     def remember(self, number: int, found: Mapping[str, float]) -> None:
-        """Keep the weights that this round was played with, if they are well, or the best."""
-        if not math.isnan(found["score"]):
+        """Keep the weights that this round was played with, if they are well, or the best.
+
+        Those of a round that nobody scored are not the best: nobody knows what they earn.
+        """
+        scored = not math.isnan(found["score"])
+        if scored:
             self.scores.append(found["score"])
         if self.watchdog.well:
             self.well = copied(self.module)
-        if self.scores and self.watchdog.well:
+        if scored and self.watchdog.well:
             self.kept.look(number, float(np.mean(self.scores)), self.module)
 
     def back(self) -> None:
