@@ -75,7 +75,7 @@ def _study(study: Study) -> dict[str, Any]:
     worth[LOG] = study.worth(study.from_log())
     models = study.models()
     paths, ends = {}, {}
-    free = {"rounds": FOOLED, "kl": 0.0, "kl_limit": 0.0, "entropy_floor": 0.0}
+    free = {"rounds": FOOLED, "kl": 0.0, "kl_limit": 1e6, "entropy_floor": 0.0, "fall": 0.0}
     for name, model in models.items():
         policy, paths[name] = study.played("ppo", model, **free)
         ends[name] = study.worth(policy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,18 @@ def test_replies_become_what_people_like(tmp_path: Path, objective: Direct) -> N
     assert metrics["held_out_margin"] > 0.0
 
 
+def test_what_is_told_is_of_the_pass_that_is_left(tmp_path: Path) -> None:
+    """The third pass learns too much and is not kept, and neither are its numbers."""
+    accuracies = iter([0.5, 0.9, 0.2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Direct, "judged", lambda _: {"accuracy": next(accuracies)})
+        metrics, policy = learn("dpo", tmp_path / "3", BASE.model_copy(update={"epochs": 3}), 20)
+    assert (metrics["epoch"], metrics["held_out_accuracy"]) == (1.0, 0.9)
+    losses = [json.loads(line) for line in (tmp_path / "3" / "metrics.jsonl").read_text().splitlines()]
+    of_pass = [row["loss"] for row in losses if row["part"] == "reinforce"]
+    assert metrics["loss"] == of_pass[1] != of_pass[2]
+
+
 def test_dpo_shows_both_log_probabilities(tmp_path: Path) -> None:
     """C35: the chosen one may fall as well; whoever watches sees both."""
     metrics, _ = learn("dpo", tmp_path)
@@ -109,7 +123,10 @@ def test_the_reference_is_computed_once_for_the_same_rows_and_weights(tmp_path: 
     plain = network().forward(batch, frozenset({"logps"})).logps
     torch.testing.assert_close(one, plain, rtol=0, atol=1e-12)
     fewer = told(everything(3), "dpo")
+    rules = tuple(replace(rule, forbidden=np.array([1])) for rule in rows.streams.rules)
+    stricter = replace(rows, streams=replace(rows.streams, rules=rules))
     others = [
+        (network(), stricter),
         (network(1), rows),
         (network().float(), rows),
         (network(), fewer),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 
 from heedful.config import Config
 from heedful.domains.dialogue import Dialogue
+from heedful.loop.improve import openings
 from heedful.loop.router import NothingToLearnError
 from heedful.record import UNKNOWN, Decision, Feedback, Kind, Outcome, Preference
 from heedful.reward import RewardError
-from heedful.store import Record
+from heedful.store import Record, Snapshot
 from heedful.workspace import Workspace
 from tests.cli.calls import run
 
@@ -192,6 +194,18 @@ def test_it_plays_against_a_judge(talk: Workspace, objective: str) -> None:
     assert ("dead_groups" in metrics) == (objective != "ppo")
     samples = (next(talk.runs.glob("*/samples.jsonl"))).read_text().splitlines()
     assert set(json.loads(samples[0])) == {"step", "context", "decision", "reward"}
+
+
+def test_only_what_somebody_asked_is_asked_again(talk: Workspace) -> None:
+    """Plain text lies in the log as well, and decisions that nobody asked in words."""
+    text = reply(talk.domain, "text", "", "a b c")
+    text, bare = (replace(text, id=n, episode=n, context=c) for n, c in (("t", {}), ("b", {"x": 1})))
+    append(talk, [text, bare])
+    asked = openings(talk.domain, talk.log.snapshot())  # type: ignore[arg-type]
+    assert len(asked) == 12
+    assert all(context["messages"] for context in asked)
+    with pytest.raises(ValueError, match="nothing to ask"):
+        openings(talk.domain, Snapshot.of([text, bare]))  # type: ignore[arg-type]
 
 
 def test_without_a_judge_or_an_environment_it_says_what_to_do(talk: Workspace) -> None:

@@ -296,3 +296,21 @@ def test_the_policy_that_is_left_is_the_one_that_earned_most_and_not_the_last(
         found.append((made, policy))
     assert found[0][0].metrics["round"] == 1.0
     same(found[0][1], found[1][1])
+
+
+def test_what_nobody_scored_is_not_the_best(tmp_path: Path) -> None:
+    """The round after the best one is played by weights that nobody has judged."""
+    section = BASE.model_copy(update={"rounds": 3, "environments": 8, "batch": 8, "epochs": 1})
+    played = rollouts(Replies(), section)
+    policies: list[Policy] = []
+
+    class Scripted:
+        def play(self, policy: Policy, number: int) -> Rollout:
+            policies.append(clone(policy))
+            return replace(played.play(policy, 0), score=[1.0, 2.0, float("nan")][number])
+
+    policy, run = network(Replies()), Run(tmp_path, {})
+    made = interact(policy, clone(policy), Scripted(), section, run, objective="ppo", seed=0)
+    run.close()
+    assert made.metrics["round"] == 1.0
+    same(policy, policies[1])

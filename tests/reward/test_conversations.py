@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,5 +72,12 @@ def test_replies_with_numbers_are_found_with_their_prompts() -> None:
 
 
 def test_decisions_that_answer_nothing_are_refused() -> None:
-    with pytest.raises(RewardError, match="decision of episode 'ada/0' has no messages"):
+    with pytest.raises(RewardError, match="no decision has messages"):
         Exchanges.of(Snapshot.of([decision(1, "ada", ["x"])]), " ".join)
+
+
+def test_plain_text_beside_conversations_answers_nothing_and_is_no_prompt() -> None:
+    text = [replace(reply(n, "book", "", f"part {n}"), context={}) for n in (1, 2)]
+    read = Exchanges.of(Snapshot.of([*text, reply(3, "a", "why", "so")]), " ".join)
+    assert read.prompts == ["", "", "why"]
+    assert read.completions == ["part 1", "part 2", "so"]

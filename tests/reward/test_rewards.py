@@ -60,6 +60,22 @@ def test_a_reply_is_worth_what_was_said_of_it_however_long_it_is() -> None:
     assert per_decision(log, np.ones(8)).tolist() == [2.0, 4.0, 1.0]
 
 
+def test_what_is_expected_of_a_reply_is_expected_of_the_whole() -> None:
+    """A model of answers has a number for each token; a long reply is not worth their sum."""
+    replies = ChoiceSet(repeat=True, end="<end>")
+    made = [decision(1, "ada", ["a", "<end>"]), decision(2, "bea", ["a", "b", "c", "<end>"])]
+    made.append(decision(3, "cem", ["a", "b", "<end>"]))
+    made = [replace(one, choices=replies.digest()) for one in made]
+    up = said(3, Kind.CLICK, True, by="cem", unit=ALL_UNITS)
+    log = Snapshot.of([*made, up], choice_sets=[replies])
+    expected = np.full(9, 0.5)
+    for maturity, silence in ((0.0, None), (100.0, 0.0), (100.0, None)):
+        earned = earn(
+            log, Clicks(), maturity=maturity, now=10.0, expected=expected, silence=silence
+        )
+        assert earned.decisions.tolist() == [0.5, 0.5, 1.0]
+
+
 def test_where_silence_says_nothing_what_is_expected_stays(log: Snapshot) -> None:
     expected = np.array([0.1, 0.2, 0.3, np.nan, np.nan, 0.6])
     earned = earn(log, Clicks(), maturity=5.0, now=10.0, expected=expected, silence=None)

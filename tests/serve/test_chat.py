@@ -229,6 +229,21 @@ def test_conversations_are_found_again_after_a_restart(workspace: Workspace) -> 
     assert talk.episodes() == [0, 0, 0, 1]
 
 
+def test_an_end_that_nobody_could_read_is_refused(talk: Talk) -> None:
+    """In the log it would stop every reading of it, this subject's, others' and training's."""
+    said = content(talk.say("hi"))
+    end = {"user": "ada", "context": {"messages": "junk"}}
+    refused = talk.client.post("/v1/ends", json=end)
+    assert refused.status_code == 422
+    assert "context: cannot be read: messages" in refused.text
+    assert talk.say("hi", said, "still there?").id
+    assert talk.episodes() == [0, 0]
+    final = {"messages": [{"role": "user", "content": "bye"}], "turn": 2}
+    assert talk.client.post("/v1/ends", json={"user": "ada", "context": final}).status_code == 200
+    snapshot, domain = talk.workspace.log.snapshot(), talk.workspace.domain
+    assert len(domain.encode(snapshot, domain.vocabulary(snapshot))) == 1
+
+
 def test_one_key_one_answer(talk: Talk) -> None:
     again = {"Idempotency-Key": "k1"}
     body = {"model": "heedful", "messages": [{"role": "user", "content": "hello"}]}

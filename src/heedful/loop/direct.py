@@ -262,13 +262,14 @@ class _Direct:
         return judged
 
     def look(self, epoch: int, metrics: dict[str, float], judged: dict[str, float]) -> None:
-        """Keep the weights if none were better on what is held out."""
-        held = {f"held_out_{name}": value for name, value in judged.items()}
-        self.found = {**metrics, **held}
+        """Keep the weights if none were better on what is held out, and what is known of them."""
         self.kept.look(epoch, judged.get("accuracy", 0.0), self.module)
+        if self.kept.number == epoch:
+            held = {f"held_out_{name}": value for name, value in judged.items()}
+            self.found = {**metrics, **held}
 
     def left(self) -> dict[str, float]:
-        """Leave the policy of the best pass."""
+        """Leave the policy of the best pass, and return its numbers."""
         self.kept.put_back(self.module)
         counts = {name: float(count) for name, count in self.told.left_out.items()}
         rows = len(self.train)

@@ -177,7 +177,7 @@ def _rollouts(
     talks = isinstance(domain, Conversation)
     options: dict[str, Any] = {"group": section.group if chosen.objective != "ppo" else 1}
     if talks:
-        prompts = first_contexts(snapshot)
+        prompts = openings(cast(Conversation, domain), snapshot)
         options |= {
             "prompts": prompts,
             "judge": _judge(bench),
@@ -207,8 +207,10 @@ def _rollouts(
     )
 
 
-def first_contexts(snapshot: Snapshot) -> list[Context]:
+def openings(domain: Conversation, snapshot: Snapshot) -> list[Context]:
     """Return what the conversations of ``snapshot`` began with, each once, in the log's order.
+
+    Plain text and decisions that were asked for without a message began with nothing.
 
     Raises:
         ValueError: there are none.
@@ -217,7 +219,8 @@ def first_contexts(snapshot: Snapshot) -> list[Context]:
     first = np.full(len(snapshot.names.episodes), decisions.n, np.int64)
     np.minimum.at(first, decisions.episode, np.arange(decisions.n))
     texts = [decisions.contexts[row] for row in sorted(first[first < decisions.n].tolist())]
-    contexts = [json.loads(text) for text in dict.fromkeys(texts) if text]
+    found = [json.loads(text) for text in dict.fromkeys(texts) if text]
+    contexts = [context for context in found if domain.said(context)]
     if not contexts:
         raise ValueError(
             "there is nothing to ask: no conversation in the log has a beginning that was said; "

@@ -157,7 +157,8 @@ def interact(
 
 
 def _words(found: Mapping[str, float]) -> str:
-    return f"score {found['score']:.3f}, divergence {found['kl']:.3f} nats a unit"
+    near = f", divergence {found['kl']:.3f} nats a unit" if "kl" in found else ""
+    return f"score {found['score']:.3f}{near}"
 
 
 class _Learning:
@@ -208,6 +209,8 @@ class _Learning:
             kl=charge,
         )
         seen = looks_of(batch.filled(rewards=rollout.batch.rewards))
+        if near is None:
+            del seen["kl"]  # nobody measured it
         self.found = {"score": rollout.score, **seen, **rollout.metrics}
         if self.objective in ("rloo", "grpo"):
             batch, counts = self._compared(batch, charge)
@@ -302,12 +305,16 @@ class _Learning:
         )
 
     def remember(self, number: int, found: Mapping[str, float]) -> None:
-        """Keep the weights that this round was played with, if they are well, or the best."""
-        if not math.isnan(found["score"]):
+        """Keep the weights that this round was played with, if they are well, or the best.
+
+        Those of a round that nobody scored are not the best: nobody knows what they earn.
+        """
+        scored = not math.isnan(found["score"])
+        if scored:
             self.scores.append(found["score"])
         if self.watchdog.well:
             self.well = copied(self.module)
-        if self.scores and self.watchdog.well:
+        if scored and self.watchdog.well:
             self.kept.look(number, float(np.mean(self.scores)), self.module)
 
     def back(self) -> None:

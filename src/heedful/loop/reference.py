@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from heedful.contract import Streams, Window
+from heedful.contract import Rule, Streams, Window
 from heedful.policy import Batch, Policy, replay
 
 LOGPS = "logps"
@@ -22,9 +22,9 @@ LOGPS = "logps"
 class Reference:
     """Log-probabilities of a policy that stays as it is, at every slot of some streams.
 
-    They depend on its weights and their precision, and on the events it reads, which are what a
-    template, a tokenizer and the window made of the log. All of that is in the key, so nothing
-    else has to be known to say that they still hold.
+    They depend on its weights and their precision, on the events it reads, which are what a
+    template, a tokenizer and the window made of the log, and on what was possible. All of that is
+    in the key, so nothing else has to be known to say that they still hold.
     """
 
     def __init__(
@@ -84,7 +84,21 @@ def _key(policy: Policy, streams: Streams, rows: Sequence[Window]) -> str:
     columns = [getattr(events, name) for name in events.__slots__]
     columns += [slots.unit, slots.event, slots.stream, slots.rule, streams.offsets]
     columns.append(np.array([(row.first, row.last, row.slots.start) for row in rows], np.int64))
+    columns += [column for rule in streams.rules for column in _columns_of(rule)]
     for column in columns:
         hasher.update(f"{column.dtype.str}:{column.shape}:".encode())
         hasher.update(np.ascontiguousarray(column).tobytes())
     return hasher.hexdigest()[:32]
+
+
+def _columns_of(rule: Rule) -> list[np.ndarray]:
+    """Return all that ``rule`` says, as arrays."""
+    none = np.empty(0, np.int64)
+    flags = np.array([rule.allowed is None, rule.seen, rule.repeat, rule.end], np.int64)
+    columns: list[np.ndarray] = [flags, none if rule.allowed is None else rule.allowed]
+    columns.append(rule.forbidden)
+    if rule.quotas is not None:
+        quotas = rule.quotas
+        columns += [np.array([quotas.places]), quotas.least, quotas.most, quotas.penalty]
+        columns += quotas.sets
+    return columns

@@ -109,8 +109,8 @@ def clone(policy: Policy) -> Policy:
     """Return a copy that shares nothing with ``policy``, in evaluation mode, without gradient."""
     copy = build(cast(dict[str, Any], policy.spec()))
     module = cast(nn.Module, copy)
-    module.load_state_dict(cast(nn.Module, policy).state_dict(), strict=True)
-    module.requires_grad_(requires_grad=False)
     parameter = next(cast(nn.Module, policy).parameters(), torch.empty(0))
-    module.to(dtype=parameter.dtype, device=parameter.device).eval()
+    module.to(dtype=parameter.dtype, device=parameter.device)  # first, or weights were rounded
+    module.load_state_dict(cast(nn.Module, policy).state_dict(), strict=True)
+    module.requires_grad_(requires_grad=False).eval()
     return copy

@@ -39,7 +39,8 @@ class Exchanges:
     """The N decisions of a snapshot as texts.
 
     Attributes:
-        prompts: N texts, all that was said before each reply.
+        prompts: N texts, all that was said before each reply; empty where nothing was, as before
+            plain text, which lies in the log as if somebody had said it.
         completions: N texts.
         openings: N texts, what each conversation began with: those of one opening belong together
             where some are left out.
@@ -58,21 +59,27 @@ class Exchanges:
             text: units of a reply to what it says.
 
         Raises:
-            RewardError: a context holds no messages.
+            RewardError: no context holds messages, so these are no conversations.
         """
         decisions, names = snapshot.decisions, snapshot.names
         heard: dict[int, list[Mapping[str, str]]] = {}
         prompts, completions, openings = [], [], []
         began: dict[int, str] = {}
+        if decisions.n and not any(map(_messages, decisions.contexts)):
+            raise RewardError(
+                "no decision has messages in its context, so their replies answer nothing that "
+                "could be read"
+            )
         for row, episode in enumerate(decisions.episode.tolist()):
             messages = heard.setdefault(episode, [])
-            messages.extend(_messages(decisions.contexts[row], names.episodes[episode]))
+            messages.extend(_messages(decisions.contexts[row]))
             units = decisions.units[decisions.offsets[row] : decisions.offsets[row + 1]]
             reply = text([names.units[code] for code in units.tolist()])
             prompts.append(transcript(messages))
             completions.append(reply)
             openings.append(began.setdefault(episode, prompts[-1]))
-            messages.append({"role": "assistant", "content": reply})
+            if messages:  # each stretch of plain text would else be the prompt of the next
+                messages.append({"role": "assistant", "content": reply})
         return cls(prompts, completions, openings)
 
     def compared(
@@ -110,11 +117,6 @@ class Exchanges:
         )
 
 
-def _messages(context: str, episode: str) -> list[Mapping[str, str]]:
+def _messages(context: str) -> list[Mapping[str, str]]:
     found: Any = json.loads(context or "{}").get(MESSAGES)
-    if not isinstance(found, list):
-        raise RewardError(
-            f"a decision of episode {episode!r} has no messages in its context, so its reply "
-            "answers nothing that could be read"
-        )
-    return found
+    return found if isinstance(found, list) else []

@@ -143,7 +143,8 @@ def earn(
         maturity: seconds.
         now: seconds since the epoch.
         expected: float64 [M], what a model expects of each unit, NaN where it has no opinion. A
-            unit nobody spoke of has earned that while its decision would wait.
+            unit nobody spoke of has earned that while its decision would wait. Of a decision that
+            closes itself the last unit's counts alone: people speak of the whole.
         silence: what silence about a matured decision says; ``None`` where it says nothing, so
             that what is expected stays.
 
@@ -164,6 +165,7 @@ def earn(
     if expected is None:
         numbers[waits] = np.nan
     else:
+        expected = np.where(_inside_of_wholes(snapshot), 0.0, expected)
         guessed = silent & (waits if silence is not None else ~np.isnan(expected) | waits)
         numbers = np.where(guessed, expected, numbers)
     totals = np.bincount(decisions.of_unit, weights=numbers, minlength=n)
@@ -173,9 +175,23 @@ def earn(
 def parts_of(snapshot: Snapshot) -> npt.NDArray[np.int64]:
     """Return of how many parts each decision consists: its units, or one that closes itself."""
     decisions = snapshot.decisions
-    closes = np.array([choices.end is not None for choices in snapshot.names.choice_sets], bool)
     lengths = np.maximum(np.diff(decisions.offsets), 1).astype(np.int64)
-    return np.where(closes[decisions.choices], 1, lengths)
+    return np.where(_closes(snapshot), 1, lengths)
+
+
+def _closes(snapshot: Snapshot) -> npt.NDArray[np.bool_]:
+    """Return which decisions close themselves with an end unit, bool [N]."""
+    closes = np.array([choices.end is not None for choices in snapshot.names.choice_sets], bool)
+    found: npt.NDArray[np.bool_] = closes[snapshot.decisions.choices]
+    return found
+
+
+def _inside_of_wholes(snapshot: Snapshot) -> npt.NDArray[np.bool_]:
+    """Return which units stand before the last one of a decision that closes itself, bool [M]."""
+    decisions = snapshot.decisions
+    inside = _closes(snapshot)[decisions.of_unit]
+    inside[decisions.offsets[1:] - 1] = False
+    return inside
 
 
 def from_config(section: RewardSection, ratings: Reward | None = None) -> Reward:

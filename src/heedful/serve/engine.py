@@ -32,7 +32,7 @@ from heedful.serve.logs import event, logger
 from heedful.serve.metrics import Metrics
 from heedful.serve.policies import Policies, Served
 from heedful.serve.requests import DecisionAnswer, FeedbackRequest, HeldAnswer, ServiceError
-from heedful.serve.sessions import Sessions
+from heedful.serve.sessions import Sessions, Visitor
 from heedful.store import Log, Receipt, Record, StoreError
 
 ANSWERS_KEPT = 10_000
@@ -208,6 +208,8 @@ class Engine:
             item.result = Receipt(
                 "duplicate" if same else "conflict", reason="session: it has ended already"
             )
+        else:
+            self._check_final(item, visitor, episode)
         if item.result is not None:
             return None
         return End(
@@ -217,6 +219,16 @@ class Engine:
             ended_at=now,
             context=request.context,
         )
+
+    def _check_final(self, item: Ended, visitor: Visitor, episode: str) -> None:
+        """Refuse a final context that no stream could read: once in the log, it is there for ever.
+
+        Contexts of decisions need no such look, as they are read before anything is drawn.
+        """
+        try:
+            visitor.session_in(episode).stream.context(item.request.context)
+        except Exception as error:  # a domain may trip over a context in any way
+            item.result = Receipt("refused", reason=f"context: cannot be read: {error}")
 
     def _shown(self, item: Fetched, now: float) -> Decision | None:
         """Return the row of a held decision that is shown now, ``None`` where there is none to add.
