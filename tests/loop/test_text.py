@@ -211,14 +211,19 @@ def test_a_plateau_needs_something_held_out(folder: Path) -> None:
         workspace.pretrain()
 
 
-def training(folder: Path, changes: Mapping[str, object], pretrained: bool = False) -> Training:
+def training(
+    folder: Path, changes: Mapping[str, object], pretrained: bool = False, validated: bool = True
+) -> Training:
     from heedful.loop.steps import _ready
 
     with opened(folder, changes) as workspace:
         bench = workspace.bench()
         made = _ready(bench, None)
         made.network.pretrained = pretrained
-        return Training(made.network, made.streams, bench.config.pretrain, made.weights, 64, seed=0)
+        section = bench.config.pretrain
+        return Training(
+            made.network, made.streams, section, made.weights, 64, seed=0, validated=validated
+        )
 
 
 def test_a_model_from_elsewhere_starts_at_a_low_rate_and_falls_on_a_plateau(folder: Path) -> None:
@@ -226,6 +231,9 @@ def test_a_model_from_elsewhere_starts_at_a_low_rate_and_falls_on_a_plateau(fold
     schedule = training(folder, own, pretrained=True).optimiser.schedule
     assert isinstance(schedule, Plateau)
     assert schedule.peak == 1e-5
+    unwatched = training(folder, own, pretrained=True, validated=False).optimiser.schedule
+    assert isinstance(unwatched, Schedule)
+    assert (unwatched.peak, unwatched.decay) == (1e-5, "cosine")
     fresh = training(folder, own).optimiser.schedule
     assert isinstance(fresh, Schedule)
     assert (fresh.peak, fresh.decay) == (2e-3, "cosine")

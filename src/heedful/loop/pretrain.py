@@ -73,8 +73,9 @@ def pretrain(
     Raises:
         ValueError: nothing has a weight, or the rate is to follow what is held out and nothing is.
     """
-    training = Training(policy, streams, section, train, window, seed)
-    if isinstance(training.optimiser.schedule, Plateau) and not len(validation):
+    validated = bool(len(validation))
+    training = Training(policy, streams, section, train, window, seed, validated=validated)
+    if isinstance(training.optimiser.schedule, Plateau) and not validated:
         raise ValueError(
             "the rate falls when what is held out gets no likelier, and nothing is held out: "
             'import more, or set pretrain.schedule = "cosine"'
@@ -150,6 +151,7 @@ class Training:
         seed: int,
         *,
         schedule: Rates | None = None,
+        validated: bool = True,
     ) -> None:
         """Begin, with what :func:`pretrain` is given.
 
@@ -160,7 +162,8 @@ class Training:
             train: [U] weights of the slots.
             window: events a stream is long.
             seed: of everything random.
-            schedule: of the rates; by default up and down again within the epochs asked for.
+            schedule: of the rates; by default as ``section`` asks for.
+            validated: whether there will be scores that a rate can follow.
 
         Raises:
             ValueError: no unit has a weight.
@@ -181,7 +184,7 @@ class Training:
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.optimiser = Optimiser(
             parameters,
-            schedule or self._schedule(),
+            schedule or self._schedule(validated=validated),
             rule=section.optimiser,
             weight_decay=section.decay,
             clip=section.clip,
@@ -198,14 +201,14 @@ class Training:
         """
         return self.section.objective == "both" and self.section.bidirectional
 
-    def _schedule(self) -> Rates:
+    def _schedule(self, *, validated: bool) -> Rates:
         section, elsewhere = self.section, bool(getattr(self.policy, "pretrained", False))
         steps = math.ceil(len(self.rows(0)) / section.batch) * section.epochs
         steps *= 2 if self.by_turns else 1
         peak = section.learning_rate or (PRETRAINED if elsewhere else section.rate)
         decay = section.schedule
         if decay == "auto":
-            decay = "plateau" if elsewhere and section.validation else "cosine"
+            decay = "plateau" if elsewhere and validated else "cosine"
         if decay == "plateau":
             return Plateau(peak=peak, steps=steps, warmup=section.warmup)
         return Schedule(peak=peak, steps=steps, warmup=section.warmup, decay=decay)
