@@ -95,9 +95,11 @@ def test_what_is_told_is_of_the_pass_that_is_left(tmp_path: Path) -> None:
     accuracies = iter([0.5, 0.9, 0.2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Direct, "judged", lambda _: {"accuracy": next(accuracies)})
-        metrics, policy = learn("dpo", tmp_path / "3", BASE.model_copy(update={"epochs": 3}), 20)
+        metrics, _ = learn("dpo", tmp_path / "3", BASE.model_copy(update={"epochs": 3}), 20)
     assert (metrics["epoch"], metrics["held_out_accuracy"]) == (1.0, 0.9)
-    losses = [json.loads(line) for line in (tmp_path / "3" / "metrics.jsonl").read_text().splitlines()]
+    losses = [
+        json.loads(line) for line in (tmp_path / "3" / "metrics.jsonl").read_text().splitlines()
+    ]
     of_pass = [row["loss"] for row in losses if row["part"] == "reinforce"]
     assert metrics["loss"] == of_pass[1] != of_pass[2]
 

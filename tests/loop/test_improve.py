@@ -199,7 +199,9 @@ def test_it_plays_against_a_judge(talk: Workspace, objective: str) -> None:
 def test_only_what_somebody_asked_is_asked_again(talk: Workspace) -> None:
     """Plain text lies in the log as well, and decisions that nobody asked in words."""
     text = reply(talk.domain, "text", "", "a b c")
-    text, bare = (replace(text, id=n, episode=n, context=c) for n, c in (("t", {}), ("b", {"x": 1})))
+    text, bare = (
+        replace(text, id=n, episode=n, context=c) for n, c in (("t", {}), ("b", {"x": 1}))
+    )
     append(talk, [text, bare])
     asked = openings(talk.domain, talk.log.snapshot())  # type: ignore[arg-type]
     assert len(asked) == 12
