@@ -61,11 +61,6 @@ learning_rate = 0.003
 validation = false
 feedback_dropout = 0.1
 
-[reinforce]
-epochs = 4
-learning_rate = 0.0005
-kl = 0.05
-
 [gate]
 window = 1000
 minimum_subjects = 100
