@@ -264,6 +264,18 @@ def test_one_key_one_answer(talk: Talk) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
 
 
+def test_a_key_is_of_one_user(workspace: Workspace) -> None:
+    messages = [{"role": "user", "content": "hello"}]
+    with workspace.serving() as service:
+        one, other = (
+            service.decide([DecisionRequest(user=who, messages=messages, idempotency_key="k")])[0]
+            for who in ("ada", "bea")
+        )
+    assert isinstance(one, DecisionAnswer)
+    assert isinstance(other, DecisionAnswer)
+    assert one.id != other.id
+
+
 def test_a_name_for_the_system_and_text_in_parts(talk: Talk) -> None:
     parts = [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]
     messages = [
