@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -285,6 +286,36 @@ def test_a_comment_is_read_word_by_word_and_a_thumb_with_its_reply(domain: Dialo
     words = [vocabulary.units[unit] for unit in events.unit[comments]]
     assert domain.text(words) == "too longfine"
     assert comments[0] == thumb + 1
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [(Kind.COMMENT, "too long")],  # with nothing between it and its reply
+        [(Kind.COMMENT, "too long"), (Kind.CLICK, True)],
+        [(Kind.CLICK, True), (Kind.COMMENT, "too long"), (Kind.RATING, 2.0)],
+        [(Kind.COMMENT, " "), (Kind.CLICK, False)],
+        [(Kind.COMMENT, "too long"), (Kind.COMMENT, None)],
+        [(Kind.CLICK, True), (Kind.CLICK, None)],
+        [(Kind.RATING, 5.0), (Kind.CLICK, True)],
+    ],
+)
+def test_what_is_said_of_a_reply_is_served_and_learned_as_the_same_events(
+    domain: Dialogue, answers: list[tuple[Kind, Any]]
+) -> None:
+    """No value takes the last one of its kind back."""
+    said: list[Any] = [reply(domain, 0, "one", "hello", "hello world")]
+    for number, (kind, value) in enumerate(answers, start=1):
+        back = {} if value is not None else {"retracts": f"f{number - 1}"}
+        said.append(feedback(number, "d0", kind, value, **back))
+    vocabulary = domain.vocabulary(Snapshot.of([]))
+    snapshot = Snapshot.of(said, choice_sets=[domain.choices({})])
+    encoded, stream = domain.encode(snapshot, vocabulary).events, Stream(domain, vocabulary)
+    for record in said:
+        stream.append(record)
+    columns = (encoded.kind, encoded.unit, encoded.channel, encoded.value)
+    read = list(zip(*(column.tolist() for column in columns), strict=True))
+    assert read == [event[:4] for event in stream.since(0)]
 
 
 def test_a_long_context_keeps_its_end(domain: Dialogue) -> None:

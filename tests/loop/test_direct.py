@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from heedful.config import Reinforce
-from heedful.loop.direct import SORT_OF, Direct, _Direct, learn_directly
+from heedful.loop.direct import SORT_OF, Direct, _ahead, _Direct, _Paid, learn_directly
 from heedful.loop.reference import Reference
 from heedful.loop.run import Run
 from heedful.loop.told import Told, comparisons, gather, thumbs
@@ -159,6 +159,35 @@ def test_micro_batches_do_not_change_the_gradient(objective: Direct, tmp_path: P
             torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
 
 
+def test_thumbs_up_and_down_weigh_the_same_in_all_and_drift_is_of_the_batch() -> None:
+    assert _Paid.of(np.array([1.0, 1.0, 1.0, 0.0])).weights == (2 / 3, 2.0)
+    job = _Direct(network(1), network(), told(everything(), "kto"), BASE, "kto", 32, 0, None)
+    drifts = []
+    for batch in job.batches(0):
+        loss = job.loss(batch)
+        drifts.append(float(loss.metrics["drift"].detach() / loss.count))
+        assert drifts[-1] == pytest.approx(float(job._drift(batch)))
+    assert len(set(drifts)) > 1
+
+
+@pytest.mark.parametrize("objective", DIRECT)
+def test_what_is_judged_on_is_not_learned_from(objective: Direct) -> None:
+    rows = told(everything(), objective)
+    rows = replace(rows, rewards=np.where(rows.held_out, 0.0, rows.rewards))
+    job = _Direct(network(), network(), rows, BASE, objective, 32, 0, None)
+    assert 0 < len(job.tests) < len(job.train)
+    assert not any(rows.held_out[row.stream] for row in job.train)
+    assert all(rows.held_out[row.stream] for row in job.tests)
+    assert job.paid == _Paid.of(rows.rewards[~rows.held_out]) != _Paid.of(rows.rewards)
+    orders = [[batch.units.tolist() for batch in job.batches(epoch)] for epoch in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_of_two_that_are_as_good_none_is_ahead() -> None:
+    ahead = _ahead(np.array([3.0, 1.0, 0.5]), np.array([0.5, 0.5, 0.0]))
+    assert sorted(ahead.tolist()) == [0.5, 2.5]
+
+
 def test_the_two_of_a_pair_stand_behind_the_same_tokens() -> None:
     rows = told(everything(), "dpo")
     events, offsets = rows.streams.events, rows.streams.offsets
@@ -183,6 +212,23 @@ def test_conversations_that_begin_alike_are_on_the_same_side() -> None:
     assert {side for found in sides.values() for side in found} == {True, False}
 
 
+def test_a_side_is_that_of_how_a_conversation_began() -> None:
+    records: list[Record] = []
+    for number in range(30):
+        talk = {"episode": f"{number}-talk"}
+        first = reply(f"{number}-1", "ab", ["a", "<end>"], **talk)  # type: ignore[arg-type]
+        asked = [TOY.units[number % 4], TOY.units[number // 4 % 4]]
+        later = reply(f"{number}-2", asked, ["a", "<end>"], step=1, **talk)  # type: ignore[arg-type]
+        records += [first, later, said(later, Kind.CLICK, number % 2 == 0)]
+    assert len(set(told(snapshot_of(records), "kto", held_out=0.5).held_out.tolist())) == 1
+
+
+def test_what_began_with_nothing_is_on_a_side_of_its_own() -> None:
+    texts = [replace(reply(f"text-{n}", "ab", ["a", "<end>"]), context={}) for n in range(40)]
+    records: list[Record] = [*texts, *(said(text, Kind.CLICK, True) for text in texts)]
+    assert set(told(snapshot_of(records), "kto").held_out.tolist()) == {True, False}
+
+
 def test_what_cannot_be_learned_from_is_left_out_and_counted() -> None:
     one, other = reply("one", "ab", ["a", "<end>"]), reply("other", "ab", ["b", "<end>"])
     elsewhere = reply("elsewhere", "cd", ["c", "<end>"])
@@ -204,6 +250,30 @@ def test_what_cannot_be_learned_from_is_left_out_and_counted() -> None:
     rows = told(snapshot_of(records), "dpo", held_out=0.0, spared=spared)
     assert rows.left_out["pairs_held_out"] == 4
     assert len(rows) == 0
+    spared = np.arange(len(spared)) != 0
+    rows = told(snapshot_of(records), "dpo", held_out=0.0, spared=spared)
+    assert rows.left_out["pairs_held_out"] == 4, "one unit that is held out is enough"
+
+
+def test_the_same_words_after_another_reply_are_another_asking() -> None:
+    talks = {
+        name: reply(name, "ab", [unit, "<end>"], episode=f"{name}-talk")
+        for name, unit in zip("abcd", "aaba", strict=True)
+    }
+    liked = said(talks["d"], Kind.RATING, 1.0)
+    later = {n: reply(n * 2, "cd", ["c", "<end>"], episode=f"{n}-talk", step=1) for n in talks}
+    pairs = [prefers(later["a"], later[other]) for other in "bcd"]
+    records = [*talks.values(), liked, *later.values(), *pairs]
+    rows = told(snapshot_of(records), "dpo", held_out=0.0)
+    assert rows.left_out["pairs_of_other_askings"] == 2, "another reply, another answer to it"
+    assert rows.decisions.tolist() == [4, 5]
+
+
+def test_two_replies_within_a_conversation_are_compared_where_it_asked_the_same() -> None:
+    one = reply("one", "ab", ["a", "<end>"], episode="talk")
+    again = reply("again", "ab", ["b", "<end>"], episode="talk", step=1)
+    rows = told(snapshot_of([one, again, prefers(one, again)]), "dpo", held_out=0.0)
+    assert (len(rows), rows.left_out) == (2, {"pairs_of_clips": 0})
 
 
 def test_who_was_preferred_what_is_a_tie_and_what_was_taken_back() -> None:
@@ -227,6 +297,9 @@ def test_ratings_beside_a_comparison_say_by_how_much() -> None:
     assert rows.rewards.tolist() == [0.75, 0.25]
     rows = told(snapshot_of([a, b, *rated, prefers(b, a)]), "dpo", held_out=0.0)
     assert rows.rewards.tolist() == [1.0, 0.0], "they contradict each other: words count"
+    alike = [said(a, Kind.RATING, 4.0), said(b, Kind.RATING, 4.0)]
+    rows = told(snapshot_of([a, b, *alike, prefers(b, a)]), "dpo", held_out=0.0)
+    assert rows.rewards.tolist() == [1.0, 0.0], "rated alike, and one was preferred: no tie"
 
 
 def test_a_thumb_is_about_the_whole_reply_and_the_last_one_counts() -> None:

@@ -210,6 +210,24 @@ def test_dead_groups_are_counted_and_have_no_part(tmp_path: Path) -> None:
     same(policy, network(Replies()))
 
 
+@pytest.mark.parametrize("objective", ["rloo", "grpo"])
+def test_no_divergence_is_charged_to_a_group_that_is_dead(objective: OnPolicy) -> None:
+    """C22: with the price in the reward, replies that are worth the same would still differ."""
+    toy = Replies()
+    section = BASE.model_copy(update={"kl": 0.3, "kl_in": "reward"})
+    policy = network(toy)
+    job = _Learning(policy, network(toy, 1), section, objective, 0, toy.length, lambda b: b)
+    rollout = rollouts(toy, section).play(policy, 0)
+    rewards = rollout.batch.rewards
+    for alike, dead in ((torch.zeros_like(rewards), 12.0), (rewards, None)):
+        seen = job.take_in(replace(rollout, batch=rollout.batch.filled(rewards=alike)))
+        assert job.ready is not None
+        assert job.ready.advantages is not None
+        alive = job.ready.advantages != 0
+        assert (not alive.any()) == (seen["dead_groups"] == dead)
+        assert not (alive & (job.ready.weights == 0)).any()
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_minibatch_in_1_2_and_4_parts_has_one_gradient_and_ratios_of_1(
     objective: OnPolicy,

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,13 @@ def test_thumbs_and_ratings_do_where_nothing_was_compared(talk: Workspace) -> No
     with Workspace.open(folder, named) as again:
         assert again.reward().metrics["replies/spread"] > 0
         assert reply_reward(again.bench()).pessimism == 1.0
+
+
+def test_plain_text_in_the_log_is_no_obstacle(talk: Workspace) -> None:
+    text = replace(_reply(talk, N, 0, "it says thank you"), context={}, id="text", episode="text")
+    each = [(number, side) for number in range(N) for side in (0, 1)]
+    _append(talk.folder, [text, *(_said(i, side, Kind.CLICK, side == 0) for i, side in each)])
+    assert talk.reward().metrics["replies/auc"] > 0.95
 
 
 def test_too_little_is_refused_with_what_there_is(talk: Workspace) -> None:

@@ -25,6 +25,10 @@ def test_feedback_is_counted_by_kind() -> None:
     assert found.uses() == {"reinforce": 1, "dpo": 4, "ipo": 4, "kto": 2, "regression": 2}
     later = found_in(snapshot, Ratings()(snapshot), after=int(snapshot.feedback.seq[1]))
     assert (later.pairs, later.up, later.down) == (0, 1, 1)
+    # Ratings that came late can still be learned from; REINFORCE has seen what they are about.
+    assert (later.numbers, later.logged) == (2, 0)
+    last = found_in(snapshot, Ratings()(snapshot), after=int(snapshot.feedback.seq[4]))
+    assert (last.numbers, last.logged) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,19 @@ def test_plain_text_beside_conversations_answers_nothing_and_is_no_prompt() -> N
     read = Exchanges.of(Snapshot.of([*text, reply(3, "a", "why", "so")]), " ".join)
     assert read.prompts == ["", "", "why"]
     assert read.completions == ["part 1", "part 2", "so"]
+
+
+def test_later_replies_are_left_out_with_the_conversation_they_are_of() -> None:
+    """By how it began: two later prompts of one conversation tell of each other."""
+    log = Snapshot.of(
+        [
+            reply(1, "a", "why", "so"),
+            reply(2, "b", "why", "so"),
+            reply(3, "a", "really", "yes", turn=1),
+            reply(4, "b", "really", "no", turn=1),
+        ]
+    )
+    read = Exchanges.of(log, " ".join)
+    pairs, others = read.compared(np.array([[2, 3]]), np.array([False]), np.array([np.nan]))
+    assert (list(pairs.groups), others) == (["why"], 0)
+    assert list(read.rated(np.array([3]), np.array([1.0])).groups) == ["why"]

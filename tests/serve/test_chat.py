@@ -229,6 +229,16 @@ def test_conversations_are_found_again_after_a_restart(workspace: Workspace) -> 
     assert talk.episodes() == [0, 0, 0, 1]
 
 
+def test_what_was_ended_goes_on_as_another_conversation(talk: Talk) -> None:
+    first = talk.say("hello")
+    talk.client.post("/v1/ends", json={"user": "ada"})
+    second = talk.say("hello", content(first), "and?")
+    talk.say("hello", content(first), "and?", content(second), "so")
+    assert talk.episodes() == [0, 1, 1]
+    assert [context["turn"] for context in talk.contexts()] == [0, 0, 1]
+    assert len(talk.contexts()[1]["messages"]) == 3
+
+
 def test_an_end_that_nobody_could_read_is_refused(talk: Talk) -> None:
     """In the log it would stop every reading of it, this subject's, others' and training's."""
     said = content(talk.say("hi"))
@@ -252,6 +262,18 @@ def test_one_key_one_answer(talk: Talk) -> None:
     body["messages"][0]["content"] = "other"
     refused = talk.client.post(PATH, json=body, headers=again)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+
+
+def test_a_key_is_of_one_user(workspace: Workspace) -> None:
+    messages = [{"role": "user", "content": "hello"}]
+    with workspace.serving() as service:
+        one, other = (
+            service.decide([DecisionRequest(user=who, messages=messages, idempotency_key="k")])[0]
+            for who in ("ada", "bea")
+        )
+    assert isinstance(one, DecisionAnswer)
+    assert isinstance(other, DecisionAnswer)
+    assert one.id != other.id
 
 
 def test_a_name_for_the_system_and_text_in_parts(talk: Talk) -> None:

@@ -88,7 +88,7 @@ def found_in(snapshot: Snapshot, earned: npt.NDArray[np.float64], *, after: int 
     decided, _ = numbers(snapshot, earned, after)
     known = ~np.isnan(np.add.reduceat(snapshot.decisions.logps, snapshot.decisions.offsets[:-1]))
     return Found(
-        logged=int(known[decided].sum()),
+        logged=int((known & (snapshot.decisions.seq > after))[decided].sum()),
         numbers=len(decided),
         pairs=len(compared),
         ties=int(compared.ties.sum()),

@@ -21,6 +21,8 @@ from heedful.reward.rewards import said
 from heedful.store.snapshot import Snapshot
 
 KINDS = list(Kind)
+NUMBERED = (Kind.CLICK, Kind.RATING, Kind.REWARD, Kind.COMMENT)
+"""What ``[reward]`` can read a number from."""
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -122,12 +124,16 @@ def numbers(snapshot: Snapshot, earned: Floats, after: int = 0) -> tuple[Ints, F
     Args:
         snapshot: what happened.
         earned: float64 [M], what each unit earned by what was said; NaN where nothing was.
-        after: only decisions after this sequence number.
+        after: only decisions after this sequence number, and those of which something was said
+            after it that stands: people rate late.
     """
     decisions = snapshot.decisions
+    late = np.concatenate([standing(snapshot, kind, after) for kind in NUMBERED])
+    fresh = decisions.seq > after
+    fresh[snapshot.feedback.decision[late]] = True
     heard = np.bincount(decisions.of_unit, weights=~np.isnan(earned), minlength=decisions.n) > 0
     totals = np.bincount(decisions.of_unit, weights=np.nan_to_num(earned), minlength=decisions.n)
-    decided: Ints = np.flatnonzero(heard & (decisions.seq > after)).astype(np.int64)
+    decided: Ints = np.flatnonzero(heard & fresh).astype(np.int64)
     return decided, totals[decided].astype(np.float64)
 
 
