@@ -65,8 +65,8 @@ def test_a_stranger_with_a_file_gets_a_trained_policy_and_honest_figures(
     assert walked["pretrain"]["policy"] == "0001"
     assert 0 <= walked["pretrain"]["metrics"]["ndcg@10"] <= 1
     found = walked["evaluate"]
-    known = {"policy", "ranking", "value", "gate", "weights", "foretold", "forgetting"}
-    assert set(found) == known
+    known = {"policy", "ranking", "likelihood", "value", "gate", "weights", "foretold"}
+    assert set(found) == known | {"forgetting", "wins"}
     assert {"hr@10", "ndcg@10", "mrr", "coverage@10", "gain_over_prior"} <= set(found["ranking"])
     assert set(found["ranking"]["beside"]) == {"popularity", "transition prior"}
     assert walked["doctor"]["ok"] is True
