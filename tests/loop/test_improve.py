@@ -206,8 +206,9 @@ def test_only_what_somebody_asked_is_asked_again(talk: Workspace) -> None:
     asked = openings(talk.domain, talk.log.snapshot())  # type: ignore[arg-type]
     assert len(asked) == 12
     assert all(context["messages"] for context in asked)
+    unasked = Snapshot.of([text, bare], choice_sets=[talk.domain.choices({})])
     with pytest.raises(ValueError, match="nothing to ask"):
-        openings(talk.domain, Snapshot.of([text, bare]))  # type: ignore[arg-type]
+        openings(talk.domain, unasked)  # type: ignore[arg-type]
 
 
 def test_without_a_judge_or_an_environment_it_says_what_to_do(talk: Workspace) -> None:
