@@ -22,6 +22,7 @@ from heedful.domains.dialogue import (
 from heedful.domains.dialogue.texts import texts_of
 from heedful.policy import EventKind
 from heedful.record import UNKNOWN, Decision, End, Feedback, Kind, RecordError
+from heedful.reward import TextClassifier
 from heedful.store import Snapshot
 
 TEXT = "hello world, this is a text about trees and about what people say.\n" * 30
@@ -326,6 +327,21 @@ def test_a_long_context_keeps_its_end(domain: Dialogue) -> None:
     told = [vocabulary.units[unit] for unit in units]
     assert told[-2:] == ["<|end|>", "<|assistant|>"]
     assert domain.text(told).endswith("x the end")
+
+
+def test_what_else_is_known_is_read_in_front_of_the_last_message(domain: Dialogue) -> None:
+    vocabulary = domain.vocabulary(Snapshot.of([]))
+    context = domain.heard([{"role": "user", "content": "hello"}], turn=0)
+    classes = TextClassifier.fit(
+        [f"{w} {i}" for i in range(12) for w in ("hi", "bye")], ["in", "out"] * 12
+    )
+    [known] = classes.facts("intent", ["hi 3"])
+    units, _ = domain.observe({**context, "facts": known}, vocabulary)
+    told = [vocabulary.units[unit] for unit in units]
+    assert told[0] == "<|user|>"
+    assert domain.text(told) == "intent: in\nhello"
+    with pytest.raises(RecordError, match="facts: are"):
+        domain.observe({**context, "facts": ["intent"]}, vocabulary)
 
 
 @pytest.mark.parametrize(

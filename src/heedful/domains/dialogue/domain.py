@@ -149,7 +149,9 @@ class Dialogue:
     def observe(self, context: Context, vocabulary: Vocabulary) -> Observed:
         """Read what was said as the chat template writes it, one event a token.
 
-        Of a context that is too long the beginning is left out: the last ``prompt`` tokens count.
+        What else is known, ``facts`` of the context (an intent, an emotion), stands in words in
+        front of the last message. Of a context that is too long the beginning is left out: the last
+        ``prompt`` tokens count.
         """
         tokens = self._observed(json.dumps(context, sort_keys=True), vocabulary)
         return tokens, np.zeros((len(tokens), 0), np.float32)
@@ -160,7 +162,8 @@ class Dialogue:
             return np.empty(0, np.int32)
         turn = said.get("turn", 0)
         tokens: list[int] = []
-        for piece, own in self.template.pieces(_messages(said["messages"]), turn=turn):
+        messages = _informed(_messages(said["messages"]), said.get("facts", {}))
+        for piece, own in self.template.pieces(messages, turn=turn):
             tokens += self.tokenizer.encode(piece, special=own)
         kept = tokens[-self.options.prompt :]
         return vocabulary.indexes([self.tokenizer.units[token] for token in kept])
@@ -256,6 +259,20 @@ class Dialogue:
     def write_file(self, snapshot: Snapshot, path: Path, *, columns: str) -> Exported:
         """Write a file; see :func:`heedful.domains.dialogue.exporting.write_file`."""
         return exporting.write_file(self, snapshot, path, columns=columns)
+
+
+def _informed(messages: list[Message], facts: object) -> list[Message]:
+    """Return messages whose last one begins with what else is known in words; numbers are not read.
+
+    Raises:
+        RecordError: facts have no names.
+    """
+    if not isinstance(facts, Mapping):
+        raise RecordError("facts", f"are {facts!r}", 'send them by name, as {"emotion": "glad"}')
+    words = {name: fact for name, fact in facts.items() if isinstance(fact, str)}
+    known = "".join(f"{name}: {fact}\n" for name, fact in words.items())
+    *before, last = messages
+    return [*before, {**last, "content": known + last["content"]}]
 
 
 def _messages(messages: object) -> list[Message]:
