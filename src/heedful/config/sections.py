@@ -343,11 +343,11 @@ class Interact(Section):
 
     reward: str = key(
         "",
-        'dialogue: who judges replies, as "module:name"; empty: the reward fitted to the log',
+        'conversations: who judges replies, as "module:name"; empty: the reward fitted to the log',
         pattern=FUNCTION,
     )
     unfinished: float = key(
-        -1.0, "dialogue: what a reply earns that was cut off before its end", ge=-1e9, le=1e9
+        -1.0, "conversations: what a reply earns that was cut off before its end", ge=-1e9, le=1e9
     )
     rounds: int = key(100, "how often it plays, and then learns from it", ge=1, le=10_000_000)
     environments: int = key(64, "environments that are played side by side", ge=1, le=100_000)
