@@ -249,7 +249,9 @@ class Games:
 
     def _one(self, mode: str | None) -> gymnasium.Env[Any, Any]:
         """Return one game, rendered in this mode."""
-        given = {**self.options.given, **({} if mode is None else {"render_mode": mode})}
+        given = dict(self.options.given)
+        if mode is not None:  # to be looked at: what is wrong with it was said when it was played
+            given |= {"render_mode": mode, "disable_env_checker": True}
         made = self._tried(lambda: gymnasium.make(self.options.game, **given))
         return cast("gymnasium.Env[Any, Any]", made)
 
