@@ -114,8 +114,9 @@ def _show(asking: Questions, question: Question, title: str) -> None:
     say(f"\nQuestion {title}")
     width = max([len("left"), *(_width(line) for scene in clips[0] for line in scene.split("\n"))])
     say(f"{'left':<{width}}   right")
+    tall = any("\n" in scene.strip("\n") for clip in clips for scene in clip)
     for left, right in zip_longest(*clips, fillvalue=""):
-        say(_beside(left, right, width))
+        say(_beside(left, right, width) + ("\n" if tall else ""))
 
 
 def _beside(left: str, right: str, width: int) -> str:

@@ -244,6 +244,9 @@ class Reward(Section):
     normalise: Literal["none", "subject"] = key(
         "none", "learn from ratings as given, or made comparable between subjects"
     )
+    clips: bool = key(
+        False, "learn what steps are worth from people who compare clips: heedful label asks them"
+    )
     silence: Literal["zero", "model"] = key(
         "zero", "learn that no answer (yet) is worth nothing, or what a model expects"
     )
@@ -278,7 +281,8 @@ class Reward(Section):
     def fitted(self) -> bool:
         """Whether it takes models, which ``heedful reward`` fits."""
         counted = self.normalise == "none" and self.silence == "zero"
-        return self.comments or self.replies != "none" or bool(self.labels_file) or not counted
+        asked = self.comments or self.clips or self.replies != "none" or bool(self.labels_file)
+        return asked or not counted
 
 
 class Reinforce(Section):
@@ -371,6 +375,12 @@ class Interact(Section):
     kl: float = key(0.05, "weight of the divergence from the policy it starts from", ge=0, le=1e3)
     kl_in: Literal["reward", "loss"] = key(
         "reward", "where it enters: k1 charged to the reward, or k2 in the loss"
+    )
+    match: float = key(
+        0.0,
+        "share of the reward that is for doing what the policy it starts from would have done",
+        ge=0,
+        le=1,
     )
     entropy: float = key(0.0, "ppo, reinforce: weight of the entropy bonus", ge=0, le=1e3)
     value_weight: float = key(0.5, "ppo, reinforce: weight of the value's loss", ge=0, le=1e3)

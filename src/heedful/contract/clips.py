@@ -55,9 +55,20 @@ def scenes(domain: Any, steps: Sequence[Step], start: int, *, text: bool) -> lis
     """
     if isinstance(domain, Showing):
         return list(domain.show(steps, start, text=text))
-    return [_words(step) for step in steps[start:]]
+    return [words(step) for step in steps[start:]]
 
 
-def _words(step: Step) -> str:
-    known = ", ".join(f"{name} {value}" for name, value in step.context.items())
+def words(step: Step) -> str:
+    """Return a step in words: what was known, and what was chosen; numbers with three digits.
+
+    >>> words(Step({"place": [0.25, -1.33333]}, ("left",)))
+    'place 0.25 -1.33: left'
+    """
+    known = ", ".join(f"{name} {_said(value)}" for name, value in step.context.items())
     return f"{known}: {' '.join(step.units)}" if known else " ".join(step.units)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(_said, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -12,6 +12,7 @@ from torch import nn
 from heedful.contract import Conversation, NumericEnvironment
 from heedful.loop import start
 from heedful.loop.bench import Bench
+from heedful.loop.clips import Preferred, wanted
 from heedful.loop.direct import SORT_OF, Direct, learn_directly
 from heedful.loop.form import without_floor
 from heedful.loop.interact import Interaction, OnPolicy, interact
@@ -19,7 +20,7 @@ from heedful.loop.leave import register, run_of
 from heedful.loop.lessons import split_of
 from heedful.loop.replies import label_columns, reply_reward
 from heedful.loop.rollouts import Recorded
-from heedful.loop.router import AUTO, REINFORCE, Route, found_in, route
+from heedful.loop.router import AUTO, PLAYED, REINFORCE, Route, found_in, route
 from heedful.loop.run import fingerprint
 from heedful.loop.told import gather
 from heedful.loop.vectorised import Vectorised, memoryless
@@ -46,12 +47,20 @@ def routed(bench: Bench, snapshot: Snapshot, *, after: int = 0) -> Route:
 
     Raises:
         NothingToLearnError: ``[reinforce] objective`` names one that can use nothing there.
+        RewardError: ``[reward] clips`` says what play is worth, and the objective does not play.
     """
     found = found_in(snapshot, said_of(bench, snapshot), after=after)
     asked = bench.config.reinforce.objective
     if asked == AUTO and not isinstance(bench.domain, Conversation):
-        return Route(REINFORCE, asked, found)
-    return route(asked, found)
+        chosen = Route(REINFORCE, asked, found)
+    else:
+        chosen = route(asked, found)
+    if bench.config.reward.clips and chosen.objective not in PLAYED:
+        raise RewardError(
+            f"[reward] clips = true says what steps of play are worth, and {chosen.objective} does "
+            'not play: set [reinforce] objective = "ppo"'
+        )
+    return chosen
 
 
 def told_directly(
@@ -119,6 +128,7 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
 
     Raises:
         ValueError: the domain has no environment, or nobody judges.
+        RewardError: ``[reward] clips`` asks for a reward that is not there, or no longer right.
     """
     config, seed = bench.config, bench.config.workspace.seed
     section = config.interact
@@ -126,12 +136,14 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
     before = without_floor(loaded.policy)
     policy = _trainable(before)
     rollouts = _rollouts(bench, policy, loaded.vocabulary, snapshot, chosen)
-    run = run_of(bench, "reinforce", snapshot, parent=parent)
+    want = wanted(bench, snapshot) if config.reward.clips else None
+    reward = None if want is None else want.name
+    run = run_of(bench, "reinforce", snapshot, parent=parent, reward=reward)
     try:
         made = interact(
             policy,
             before,
-            rollouts,
+            rollouts if want is None else Preferred(rollouts, want, loaded.vocabulary),
             section,
             run,
             objective=cast(OnPolicy, chosen.objective),
@@ -149,6 +161,7 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
         step="reinforce",
         metrics={**chosen.to_card(), **_told_by(made)},
         parent=parent,
+        reward=reward,
     )
     run.finish()
     return version

@@ -31,12 +31,15 @@ from heedful.objectives import (
     descend,
     drift,
     grpo,
+    matching,
+    mixed,
     ppo,
     prepare,
     reinforce,
 )
 from heedful.objectives.whole import Whole
 from heedful.policy import Batch, Policy
+from heedful.policy.protocol import LOGPS
 
 OnPolicy = Literal["ppo", "reinforce", "rloo", "grpo"]
 SMOOTH = 5
@@ -81,8 +84,9 @@ class Interaction:
     """How learning went.
 
     Attributes:
-        metrics: of the policy that is left: "score", "round" (after how many rounds it stood), and
-            the last round's numbers under their names.
+        metrics: of the policy that is left: "score", or "mixed" where matching is part of it,
+            "round" (after how many rounds it stood), and the last round's numbers under their
+            names.
         collapse: what went wrong, in words; empty where nothing did.
     """
 
@@ -200,9 +204,10 @@ class _Learning:
         section = self.section
         near = self.reference if section.kl or section.kl_limit else None
         charge = section.kl if section.kl_in == "reward" else 0.0
+        scored, told = self._mixed(self.scale.apply(rollout.batch))
         (batch,) = prepare(
             self.policy,
-            [self.scale.apply(rollout.batch)],
+            [scored],
             reference=near,
             lam=section.lam,
             whiten=section.whiten,
@@ -211,12 +216,29 @@ class _Learning:
         seen = looks_of(batch.filled(rewards=rollout.batch.rewards))
         if near is None:
             del seen["kl"]  # nobody measured it
-        self.found = {"score": rollout.score, **seen, **rollout.metrics}
+        self.found = {"score": rollout.score, **seen, **told, **rollout.metrics}
         if self.objective in ("rloo", "grpo"):
             batch, counts = self._compared(batch, charge)
             self.found |= counts
         self.ready = self.cut(batch)
         return self.found
+
+    @torch.no_grad()
+    def _mixed(self, batch: Batch) -> tuple[Batch, dict[str, float]]:
+        """Return the batch with matching the reference in its reward, and how much it matched.
+
+        What policies are then chosen by is the mean of that reward, over decisions that were
+        scored: the score alone would prefer those that match least.
+        """
+        weight = self.section.match
+        if not weight:
+            return batch, {}
+        logps = self.reference.forward(batch, LOGPS).logps
+        assert logps is not None
+        whole, found = Whole(batch), batch.filled(rewards=mixed(batch, logps, weight))
+        earned = whole.total(found.rewards)
+        matched = float(whole.total(matching(batch, logps)).mean())
+        return found, {"match": matched, "mixed": float(earned[~torch.isnan(earned)].mean())}
 
     def _compared(self, batch: Batch, charge: float) -> tuple[Batch, dict[str, float]]:
         """Return the batch with advantages within groups, and how many of them are dead."""
@@ -309,9 +331,10 @@ class _Learning:
 
         Those of a round that nobody scored are not the best: nobody knows what they earn.
         """
-        scored = not math.isnan(found["score"])
+        score = found.get("mixed", found["score"])
+        scored = not math.isnan(score)
         if scored:
-            self.scores.append(found["score"])
+            self.scores.append(score)
         if self.watchdog.well:
             self.well = copied(self.module)
         if scored and self.watchdog.well:
@@ -330,7 +353,9 @@ class _Learning:
         metrics = {n: v for n, v in self.found.items() if not math.isnan(v)}
         if self.section.keep == "best" and self.kept.weights:
             self.kept.put_back(self.module)
-            metrics |= {"score": self.kept.score, "round": float(self.kept.number)}
+            chosen_by = "mixed" if self.section.match else "score"
+            metrics.pop("score", None)  # the last round's, not that of the policy that is left
+            metrics |= {chosen_by: self.kept.score, "round": float(self.kept.number)}
         return Interaction({**metrics, "collapsed": float(bool(collapse))}, collapse)
 
     def checkpoint(self, number: int, found: Mapping[str, float]) -> Checkpoint:

@@ -12,6 +12,7 @@ from heedful.contract import Streams
 from heedful.evaluate import auc, brier, calibration_error, log_loss
 from heedful.loop.answers import train_answers, unit_means
 from heedful.loop.bench import SPOKEN, Bench, units_of
+from heedful.loop.clips import fit_clips
 from heedful.loop.lessons import split_of, without_answers
 from heedful.loop.replies import fit_classes, fit_replies
 from heedful.loop.run import Run
@@ -54,7 +55,7 @@ def fit_reward(bench: Bench) -> Fit:
         raise RewardError(
             f'[reward] kind = "{section.kind}" is computed from what people said, so there is '
             'nothing to fit: ask for comments = true, normalise = "subject", silence = "model", '
-            'replies = "auto" or a labels_file'
+            'replies = "auto", clips = true or a labels_file'
         )
     train = train_units(bench, snapshot)
     metrics: dict[str, float] = {}
@@ -71,12 +72,16 @@ def fit_reward(bench: Bench) -> Fit:
     if section.labels_file:
         classes, measured = fit_classes(_in_workspace(bench, section.labels_file))
         metrics |= measured
+    clips = None
+    if section.clips:
+        clips, measured = fit_clips(bench, snapshot)
+        metrics |= measured
     runs: list[Run] = []
     if section.silence == "model":
         answers, runs, measured = _answers(bench, snapshot, train)
         metrics |= measured
     with bench.shelf.new(_card(bench, snapshot, metrics)) as placed:
-        Fitted(reader, scales, replies, classes).save(placed.folder)
+        Fitted(reader, scales, replies, classes, clips).save(placed.folder)
         if answers is not None:
             answers.save(placed.folder / ANSWERS)
     for run in runs:

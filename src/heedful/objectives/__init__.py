@@ -24,6 +24,7 @@ from heedful.objectives.descend import (
 from heedful.objectives.infilling import infill
 from heedful.objectives.joint import balanced, joint, ours
 from heedful.objectives.loss import Loss
+from heedful.objectives.matching import matching, mixed
 from heedful.objectives.muon import Muon, hidden_matrices
 from heedful.objectives.near import IMITATE_NEEDS, PARENT_NEEDS, divergence, imitate
 from heedful.objectives.policy_gradient import (
@@ -94,8 +95,10 @@ __all__ = [
     "kto",
     "live",
     "masked_unit",
+    "matching",
     "mismatched",
     "mismatched_drift",
+    "mixed",
     "next_unit",
     "ours",
     "ppo",

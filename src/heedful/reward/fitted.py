@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from heedful.config import Reward as RewardSection
 from heedful.record import Kind
 from heedful.reward.classes import TextClassifier
+from heedful.reward.clips import ClipReward
 from heedful.reward.comments import CommentReader, Comments
 from heedful.reward.ensemble import pessimistic
 from heedful.reward.replies import NgramReward
@@ -27,6 +28,7 @@ Part = TypeVar("Part")
 
 COMMENTS, SUBJECTS, ANSWERS = "comments.safetensors", "subjects.safetensors", "answers"
 REPLIES, CLASSES = "replies.safetensors", "classes.safetensors"
+CLIPS = "clips.safetensors"
 """What stands in a folder of a fitted reward; ``answers`` is a folder, of the click model."""
 
 
@@ -40,12 +42,14 @@ class Fitted:
         replies: what replies are worth by their words, ``None`` where units are not words.
         classes: reads intents, emotions or other labels from messages, ``None`` where there are
             none to learn from.
+        clips: what steps are worth, from comparisons of clips, ``None`` where nobody was asked.
     """
 
     comments: CommentReader | None = None
     scales: SubjectScales | None = None
     replies: NgramReward | None = None
     classes: TextClassifier | None = None
+    clips: ClipReward | None = None
 
     def save(self, folder: Path) -> None:
         """Write its numbers into ``folder``."""
@@ -54,6 +58,7 @@ class Fitted:
             SUBJECTS: self.scales,
             REPLIES: self.replies,
             CLASSES: self.classes,
+            CLIPS: self.clips,
         }
         for name, part in parts.items():
             if part is not None:
@@ -71,6 +76,7 @@ class Fitted:
             _loaded(folder / SUBJECTS, SubjectScales.from_tensors),
             _loaded(folder / REPLIES, NgramReward.from_tensors),
             _loaded(folder / CLASSES, TextClassifier.from_tensors),
+            _loaded(folder / CLIPS, _clips),
         )
 
 
@@ -122,12 +128,20 @@ class ReadRatings:
         return np.where(counts > 0, totals / np.maximum(counts, 1), rating)
 
 
+def _clips(tensors: Mapping[str, npt.NDArray[Any]]) -> ClipReward:
+    if "0.coefficients" in tensors:
+        return ClipReward.from_tensors(tensors)
+    from heedful.reward.clip_network import NetworkSteps  # and with it torch
+
+    return ClipReward.from_tensors(tensors, NetworkSteps)
+
+
 def _loaded(file: Path, read: Callable[[Mapping[str, npt.NDArray[Any]]], Part]) -> Part | None:
     if not file.exists():
         return None
     try:
         return read(load_file(file))
-    except (ValueError, KeyError, IndexError, SafetensorError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         raise RewardError(
             f"{file} holds no fitted reward that can be read: {error}. Restore it from a copy, or "
             "fit anew: heedful reward"

@@ -130,9 +130,18 @@ class StepReader:
             for unit in step.units:
                 if unit in self.vocabulary:
                     units[number, self.vocabulary[unit]] += 1.0
+        return self.features(seen, units)
+
+    def features(self, seen: Floats, units: Floats) -> Floats:
+        """Return float64 [n, F] of the numbers observed, [n, f], and how often units were chosen.
+
+        Args:
+            seen: what the domain reads of each context.
+            units: [n, V].
+        """
         parts = [seen, units]
         if self.crossed:
-            parts.append((seen[:, :, None] * units[:, None, :]).reshape(len(steps), -1))
+            parts.append((seen[:, :, None] * units[:, None, :]).reshape(len(seen), -1))
         return np.concatenate(parts, axis=1)
 
     def clips(self, episodes: Episodes, spans: Sequence[Span]) -> Floats:

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.config import FILE_NAME, checked_options
 from heedful.contract import Observed, Streams, encode, schema_of
+from heedful.contract.clips import Scene, Step
 from heedful.domains.games.boards import TIC_TAC_TOE_ID, register
+from heedful.domains.games.clips.showing import shown
 from heedful.domains.games.environment import Game, GameError
 from heedful.domains.games.spaces import BINS, Moves, Observations
 from heedful.policy import Channel, Schema, Vocabulary
@@ -144,6 +146,14 @@ class Games:
         Raises:
             ValueError: the context has no observation, or one of another length.
         """
+        return np.full(1, -1, np.int32), self.observations.read(self._numbers(context))
+
+    def _numbers(self, context: Context) -> npt.NDArray[np.float32]:
+        """Return the numbers of a context, [1, W].
+
+        Raises:
+            ValueError: it has no observation, or one of another length.
+        """
         given = context.get(OBSERVATION)
         numbers = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
         if numbers.shape[1] != self.observations.numbers:
@@ -151,7 +161,7 @@ class Games:
                 f"a context of {self.options.game} needs {OBSERVATION!r}, a list of "
                 f"{self.observations.numbers} numbers; this one has {numbers.shape[1]}"
             )
-        return np.full(1, -1, np.int32), self.observations.read(numbers)
+        return numbers
 
     def encode(
         self,
@@ -224,10 +234,30 @@ class Games:
         """Return the value of each factor of a move, [length]."""
         return self.moves.values(units)
 
+    def show(self, steps: Sequence[Step], start: int, *, text: bool) -> Sequence[Scene]:
+        """Return what is seen in a clip of a logged episode; see `clips.shown`."""
+        read, moves = self.observations, self.moves
+        return shown(
+            self._one,
+            steps,
+            start,
+            move=lambda units: moves.native(moves.values(units)[None])[0],
+            numbers=lambda step: self._numbers(step.context)[0],
+            row=read.row,
+            text=text,
+        )
+
+    def _one(self, mode: str | None) -> gymnasium.Env[Any, Any]:
+        """Return one game, rendered in this mode."""
+        given = dict(self.options.given)
+        if mode is not None:  # to be looked at: what is wrong with it was said when it was played
+            given |= {"render_mode": mode, "disable_env_checker": True}
+        made = self._tried(lambda: gymnasium.make(self.options.game, **given))
+        return cast("gymnasium.Env[Any, Any]", made)
+
     @cached_property
     def _spaces(self) -> tuple[Observations, Moves]:
-        options = self.options
-        one = self._tried(lambda: gymnasium.make(options.game, **options.given))
+        options, one = self.options, self._one(None)
         try:
             observations = Observations(one.observation_space, one_hot=options.one_hot)
             return observations, Moves(one.action_space, bins=options.bins)

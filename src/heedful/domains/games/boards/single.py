@@ -117,6 +117,24 @@ class BoardEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             return None
         return self._row.games.text(0)
 
+    def drawn(self, observation: NDArray[Any]) -> str:
+        """The board as text of what the learner, who is to move, observes.
+
+        Args:
+            observation: 0 and 1, [2, rows, columns] or in a row.
+
+        >>> env = BoardEnv("tic-tac-toe")
+        >>> mine, theirs = [0, 1, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0, 1]
+        >>> print(env.drawn(np.array([mine, theirs])))
+        . o .
+        . x .
+        . . x
+        """
+        mine, theirs = np.reshape(observation, self.observation_space.shape or ()) > 0
+        first, second = (mine, theirs) if mine.sum() == theirs.sum() else (theirs, mine)
+        signs = np.where(first, "x", np.where(second, "o", "."))
+        return "\n".join(" ".join(row) for row in signs)
+
 
 def _of_one(infos: dict[str, Any]) -> dict[str, Any]:
     """The infos of the one row, without the marks of which rows have any."""

@@ -1,9 +1,9 @@
 """Preferences between clips of play: which of two is better, and a reward learned from that.
 
 `trajectories` play and keep seeds and moves, `horizon` hides how episodes end, `sampling` chooses
-what to ask, `teachers` answer as people might, `rendering` shows a clip again, `rounds` learn, and
-`learned` gives any Gymnasium environment the learned reward. `logged` writes play into the log,
-where `heedful label` asks people about it.
+what to ask, `teachers` answer as people might, `rendering` plays a clip again and `showing` shows
+one of the log as well as can be, `rounds` learn, and `learned` gives any Gymnasium environment the
+learned reward. `logged` writes play into the log, where `heedful label` asks people about it.
 """
 
 from heedful.domains.games.clips.features import Cases, Numbers, StepFeatures, features_of
@@ -19,6 +19,7 @@ from heedful.domains.games.clips.rounds import (
     taught,
 )
 from heedful.domains.games.clips.sampling import disputed_pairs, random_pairs, spans, stacked
+from heedful.domains.games.clips.showing import shown
 from heedful.domains.games.clips.teachers import Teacher, six_teachers
 from heedful.domains.games.clips.trajectories import Plays, Trajectory, play
 from heedful.reward.questions import Answer
@@ -47,6 +48,7 @@ __all__ = [
     "records",
     "rendered",
     "replayed",
+    "shown",
     "six_teachers",
     "spans",
     "stacked",

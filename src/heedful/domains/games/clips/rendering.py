@@ -81,6 +81,7 @@ def replayed(
     move: Callable[[tuple[str, ...]], Any],
     *,
     text: bool,
+    check: Callable[[int, Any], None] = lambda step, observation: None,
 ) -> list[Scene]:
     """Return what a clip of a logged episode shows, played again from what the log holds.
 
@@ -93,6 +94,7 @@ def replayed(
         start: the step the clip begins with.
         move: what the environment takes for the units of a step.
         text: text where the environment has any.
+        check: looks at what each step observes now, and raises where it is not what it was.
 
     Raises:
         ValueError: there is no seed, or the environment renders nothing.
@@ -107,7 +109,7 @@ def replayed(
     mode = mode_of(plain, text=text)
     plain.close()
     moves = [move(step.units) for step in steps]
-    return _played(make(mode), seed, moves, start, lambda step, observation: None)
+    return _played(make(mode), seed, moves, start, check)
 
 
 def _played(
