@@ -289,10 +289,16 @@ class Workspace:
     def reinforce(self, parent: str | None = None) -> Version:
         """Leave a candidate that improves ``parent`` (the live version) on the feedback in the log.
 
+        Where it learns by playing, and there is nothing to start from, it starts from nothing: a
+        fresh network becomes a version of its own, and is the parent.
+
         Raises:
             LookupError: there is no live version to improve.
         """
-        return steps.reinforced(self.bench(), self._named(parent))
+        bench = self.bench()
+        if parent is None and steps.nothing_yet(bench):
+            return steps.reinforced(bench, steps.begun(bench))
+        return steps.reinforced(bench, self._named(parent))
 
     def tune(self, parent: str | None = None) -> Version:
         """Leave a candidate that moves ``parent`` (the live version) towards trusted labels.

@@ -332,3 +332,26 @@ def test_what_nobody_scored_is_not_the_best(tmp_path: Path) -> None:
     run.close()
     assert made.metrics["round"] == 1.0
     same(policy, policies[1])
+
+
+def test_where_decisions_follow_one_another_returns_have_variance_1_and_the_mean_stays() -> None:
+    """A mean taken off every step would pay for leaving early, or for never leaving."""
+    toy = TOYS[-1]  # moves on a grid
+    section = BASE.model_copy(update={"gamma": 0.9, "environments": 8})
+    batches = [rollouts(toy, section, decisions=8).play(network(toy), n).batch for n in range(3)]
+    scale = Scale.of(batches)
+    assert scale.mean == 0.0
+    scaled = [scale.apply(batch) for batch in batches]
+    found = []
+    for batch in scaled:
+        for row in range(len(batch)):
+            total, returns = 0.0, []
+            for t in reversed(range(batch.mask.shape[1])):
+                if not batch.mask[row, t]:
+                    total = 0.0
+                    continue
+                total = float(batch.rewards[row, t]) + float(batch.discounts[row, t]) * total
+                returns.append(total)
+            found += returns
+    assert torch.tensor(found).std() == pytest.approx(1.0, abs=1e-4)
+    assert torch.tensor(found).mean().abs() > 0.1

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from heedful.checks import EXAMPLE_SCHEMA, random_batch
-from heedful.objectives import drift, generalised_advantages, ppo, prepare, reinforce
+from heedful.objectives import drift, generalised_advantages, ppo, prepare, reinforce, v_trace
 from heedful.policy import Outputs, Recurrent, replay
 from tests.objectives import bandit
 
@@ -145,3 +145,40 @@ def test_a_value_that_has_gone_far_is_not_rewarded_for_going_on(
     assert loss.value.item() == pytest.approx(error)
     (found,) = torch.autograd.grad(loss.value, values)
     assert float(found) == pytest.approx(slope)
+
+
+def test_off_policy_returns_are_those_of_the_policy_there_is_now() -> None:
+    one, other = networks()
+    batch = random_batch(EXAMPLE_SCHEMA, seed=1)
+    with torch.no_grad():
+        theirs = replay(other, batch).double()
+    batch = batch.filled(rewards=torch.randn(batch.mask.shape) * batch.mask)
+    (mine,) = prepare(one, [batch.filled(behaviour_logps=replay(one, batch).detach().double())])
+    (same,) = prepare(
+        one,
+        [batch.filled(behaviour_logps=replay(one, batch).detach().double())],
+        off_policy=2.0,
+    )
+    torch.testing.assert_close(same.returns, mine.returns)
+    torch.testing.assert_close(same.advantages, mine.advantages)
+    logged = batch.filled(behaviour_logps=theirs)
+    (found,) = prepare(one, [logged], off_policy=2.0, lam=0.7)
+    assert found.old_logps is not None
+    assert found.old_values is not None
+    returns, advantages = v_trace(
+        (found.old_logps.double() - theirs) * batch.mask,
+        batch.rewards,
+        found.old_values,
+        batch.discounts,
+        batch.slots,
+        batch.bootstrap,
+        lam=0.7,
+        cap=2.0,
+    )
+    torch.testing.assert_close(found.returns, returns * batch.mask)
+    torch.testing.assert_close(found.advantages, advantages)
+    (plain,) = prepare(one, [logged], lam=0.7)
+    assert not torch.allclose(plain.returns, found.returns, atol=1e-3)
+    nobody = batch.filled(behaviour_logps=torch.full_like(theirs, torch.nan))
+    (unknown,) = prepare(one, [nobody], off_policy=2.0, lam=0.7)
+    torch.testing.assert_close(unknown.returns, plain.returns)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heedful.objectives import generalised_advantages
+from heedful.objectives import generalised_advantages, n_step, v_trace
 
 
 def advantages(rewards, values, discounts, *, lam: float, bootstrap: bool = True) -> np.ndarray:
@@ -123,3 +123,120 @@ def test_a_slate_shares_its_return_without_discount() -> None:
     """Inside a decision the discount is 1: a unit is credited with what the slate still earns."""
     found = advantages([0.0, 1.0, 1.0], [0.0] * 4, [1.0, 1.0, 0.0], lam=1.0, bootstrap=False)
     assert found[0].tolist() == [2.0, 2.0, 1.0]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("n", [3, 5])
+def test_n_step_returns_of_rlax(cases: dict, n: int) -> None:
+    case = cases["n_step_rlax"]
+    rewards, discounts, values = laid(case["r_t"], case["discount_t"], case["v_t"])
+    slots, boot = slots_of(rewards)
+    found = n_step(rewards, discounts, slots, boot, n=n).returns(values)[:, :-1]
+    np.testing.assert_allclose(found, case["expected"][str(n)], rtol=case["rtol"])
+
+
+@pytest.mark.data
+def test_v_trace_of_rlax(cases: dict) -> None:
+    case = cases["vtrace_rlax"]
+    chosen = torch.tensor(case["actions"])[..., None]
+    target, behaviour = (
+        torch.log_softmax(torch.tensor(case[name], dtype=torch.float64), -1).gather(-1, chosen)
+        for name in ("target_logits", "behavior_logits")
+    )
+    log_ratios = torch.nn.functional.pad((target - behaviour)[..., 0], (0, 1))
+    rewards, discounts, _ = laid(case["rewards"], case["discounts"], case["values"])
+    values = torch.tensor(case["values"], dtype=torch.float64)
+    values = torch.cat([values, torch.tensor(case["bootstrap"])[:, None]], dim=1)
+    slots, boot = slots_of(rewards)
+    corrected, advantages = v_trace(
+        log_ratios, rewards, values, discounts, slots, boot, lam=case["lambda_"]
+    )
+    errors, weights = corrected - values, log_ratios.exp().clamp(max=case["clip_pg_rho"])
+    np.testing.assert_allclose(errors[:, :-1], case["expected_td_errors"], rtol=case["rtol"])
+    weighted = (weights * advantages)[:, :-1]
+    np.testing.assert_allclose(weighted, case["expected_pg_advantage"], rtol=case["rtol"])
+
+
+def laid(rewards, discounts, following) -> tuple[torch.Tensor, ...]:
+    """Return rows of T steps and a bootstrap; ``following`` are the values after each step."""
+    nothing = np.zeros((len(rewards), 1))
+    rows = (np.hstack([rewards, nothing]), np.hstack([discounts, nothing]))
+    return tuple(torch.tensor(x) for x in (*rows, np.hstack([nothing, following])))
+
+
+def slots_of(rewards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    boot = torch.zeros(rewards.shape, dtype=torch.bool)
+    boot[:, -1] = True
+    return torch.ones_like(boot), boot
+
+
+rows_of_steps = st.lists(
+    st.tuples(numbers, numbers, st.sampled_from([0.0, 0.5, 1.0]), st.floats(-2, 2), st.booleans()),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(rows=rows_of_steps, n=st.integers(1, 5), padded=st.integers(0, 2))
+def test_n_steps_are_the_sum_of_the_definition(rows, n, padded) -> None:
+    """Any row: units, slots that only lend their value, an end without one, and padding."""
+    rewards, values, discounts, _, boots = (list(column) for column in zip(*rows, strict=True))
+    width = len(rows)
+    nothing = [0.0] * padded
+    slots = torch.tensor([[True] * width + [False] * padded])
+    boot = torch.tensor([boots + [False] * padded])
+    found = n_step(
+        *(torch.tensor([row + nothing]) for row in (rewards, discounts)), slots, boot, n=n
+    ).returns(torch.tensor([values + [99.0] * padded]))[0]
+    for t in range(width):
+        if boots[t]:
+            continue
+        total, product = 0.0, 1.0
+        for k in range(t, width + 1):
+            if k == width:  # nothing stands there
+                break
+            if boots[k] or k == t + n:
+                total += product * values[k]
+                break
+            total += product * rewards[k]
+            product *= discounts[k]
+        assert float(found[t]) == pytest.approx(total, abs=1e-5)
+
+
+@given(rows=rows_of_steps, lam=st.sampled_from([0.0, 0.3, 1.0]))
+def test_v_trace_of_who_acted_is_the_generalised_advantage(rows, lam) -> None:
+    rewards, values, discounts, _, boots = (list(column) for column in zip(*rows, strict=True))
+    slots = torch.ones(1, len(rows), dtype=torch.bool)
+    row = [torch.tensor([x], dtype=torch.float64) for x in (rewards, values, discounts)]
+    boot = torch.tensor([boots])
+    corrected, advantages = v_trace(torch.zeros_like(row[0]), *row, slots, boot, lam=lam)
+    wanted = generalised_advantages(*row, slots, boot, lam=lam)
+    torch.testing.assert_close(advantages, wanted)
+    torch.testing.assert_close(corrected, row[1] + wanted)
+
+
+def test_v_trace_rests_at_the_value_of_the_policy_there_is_now() -> None:
+    """Espeholt et al., remark 1: without a cap, the value of pi moves nowhere, whoever acted."""
+    h, pi = torch.tensor([0.5, 0.5]).double(), torch.tensor([0.9, 0.1]).double()
+    paths = torch.cartesian_prod(torch.arange(2), torch.arange(2))  # earns 1 where it is 0
+    rewards, p = (paths == 0).double(), h[paths].prod(1)
+    log_ratios = (pi.log() - h.log())[paths]
+    slots = torch.ones(4, 2, dtype=torch.bool)
+    discounts = torch.tensor([[1.0, 0.0]]).double().expand(4, 2)
+
+    def corrected(values: list[float], cap: float) -> list[float]:
+        found, _ = v_trace(
+            log_ratios,
+            rewards,
+            torch.tensor([values]).double().expand(4, 2),
+            discounts,
+            slots,
+            torch.zeros_like(slots),
+            cap=cap,
+        )
+        return (found * p[:, None]).sum(0).tolist()
+
+    assert corrected([1.8, 0.9], cap=100.0) == pytest.approx([1.8, 0.9])
+    assert corrected([1.0, 0.5], cap=100.0)[1] == pytest.approx(0.9)  # from anywhere, in one go
+    capped = 0.5 / (0.5 + 0.1)  # min(pi, h) made to sum to 1: a policy between the two
+    assert corrected([2 * capped, capped], cap=1.0) == pytest.approx([2 * capped, capped])

@@ -298,6 +298,7 @@ class Reinforce(Section):
         "ppo",
         "rloo",
         "grpo",
+        "dqn",
     ] = key("auto", "how it learns; auto: as most of the feedback in the log asks for")
     epochs: int = key(4, "passes over the rewarded decisions", ge=1, le=100_000)
     batch: int = key(64, "streams per step", unit="streams", ge=1, le=1_000_000)
@@ -321,6 +322,9 @@ class Reinforce(Section):
     )
     gamma: float = key(
         0.0, "discount between decisions; 0: a decision answers for itself", ge=0, le=1
+    )
+    v_trace: bool = key(
+        False, "returns are those of the policy there is now, not of those who acted (V-trace)"
     )
     beta: float = key(
         0.1, "dpo, ipo, kto: how dearly leaving the first policy is paid for", gt=0, le=1e3
@@ -359,7 +363,9 @@ class Interact(Section):
     group: int = key(
         4, "decisions for one and the same asking, compared by rloo and grpo", ge=1, le=10_000
     )
-    epochs: int = key(2, "passes over the decisions of a round", ge=1, le=10_000)
+    epochs: int = key(
+        2, "passes over the decisions of a round; dqn: times each is learned from", ge=1, le=10_000
+    )
     batch: int = key(64, "streams per step", unit="streams", ge=1, le=1_000_000)
     learning_rate: float = key(3e-4, "AdamW's highest step size", gt=0, le=1)
     decay: Literal["linear", "constant"] = key("linear", "how the step size goes on from there")
@@ -388,11 +394,28 @@ class Interact(Section):
     gamma: float = key(1.0, "discount between decisions", ge=0, le=1)
     whiten: bool = key(True, "ppo, reinforce: advantages get mean 0 and variance 1 in a round")
     normalise: int = key(
-        0, "rounds of the first policy on which rewards get mean 0, variance 1", ge=0, le=10_000
+        0,
+        "rounds of the first policy on which rewards get mean 0, variance 1; returns variance 1",
+        ge=0,
+        le=10_000,
     )
     deviation: bool = key(False, "grpo: divide by the standard deviation of the group")
     per: Literal["decisions", "units", "constant"] = key(
         "decisions", "grpo: what counts alike; constant: units, over the longest decision"
+    )
+    memory: int = key(
+        50_000, "dqn: how many of the last decisions are learned from", ge=1, le=100_000_000
+    )
+    warm_up: int = key(1_000, "dqn: decisions before it begins to learn", ge=1, le=100_000_000)
+    n_step: int = key(
+        3, "dqn: rewards added up before a value stands in for the rest", ge=1, le=1_000
+    )
+    target: int = key(
+        250, "dqn: steps until the copy that judges what follows is renewed", ge=1, le=10_000_000
+    )
+    epsilon: float = key(0.05, "dqn: share of moves by chance, in the end", gt=0, le=1)
+    exploring: float = key(
+        0.2, "dqn: share of the rounds in which they fall to that, from all of them", gt=0, le=1
     )
     kl_limit: float = key(
         2.0, "collapsed above this divergence; 0: never", unit="nats a unit", ge=0, le=1e6

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from heedful.config import Config
 from heedful.contract import Conversation, NumericEnvironment
 from heedful.loop import start
 from heedful.loop.bench import Bench
 from heedful.loop.clips import Preferred, wanted
+from heedful.loop.deep_q import deep_q
 from heedful.loop.direct import SORT_OF, Direct, learn_directly
 from heedful.loop.form import without_floor
-from heedful.loop.interact import Interaction, OnPolicy, interact
+from heedful.loop.interact import Interaction, OnPolicy, Rollouts, interact
 from heedful.loop.leave import register, run_of
 from heedful.loop.lessons import split_of
 from heedful.loop.replies import label_columns, reply_reward
 from heedful.loop.rollouts import Recorded
-from heedful.loop.router import AUTO, PLAYED, REINFORCE, Route, found_in, route
-from heedful.loop.run import fingerprint
+from heedful.loop.router import AUTO, DEEP_Q, PLAYED, REINFORCE, Route, found_in, route
+from heedful.loop.run import Run, fingerprint
 from heedful.loop.told import gather
 from heedful.loop.vectorised import Vectorised, memoryless
-from heedful.policy import Batch, Policy, Vocabulary, clone, load
+from heedful.policy import Batch, Greedy, Policy, Vocabulary, clone, load
 from heedful.record import Context
 from heedful.reward import RewardError, TextReward, text_reward
 from heedful.store.registry import Version
@@ -127,35 +130,29 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
     by ``[interact] reward``.
 
     Raises:
-        ValueError: the domain has no environment, or nobody judges.
+        ValueError: the domain has no environment, or nobody judges; or ``parent`` is a policy that
+            the objective cannot change.
         RewardError: ``[reward] clips`` asks for a reward that is not there, or no longer right.
     """
-    config, seed = bench.config, bench.config.workspace.seed
-    section = config.interact
+    config = bench.config
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
-    before = without_floor(loaded.policy)
+    before = _changeable(without_floor(loaded.policy), parent, chosen)
     policy = _trainable(before)
     rollouts = _rollouts(bench, policy, loaded.vocabulary, snapshot, chosen)
+    cut = rollouts.single if isinstance(rollouts, Vectorised) else _as_played
     want = wanted(bench, snapshot) if config.reward.clips else None
+    source = rollouts if want is None else Preferred(rollouts, want, loaded.vocabulary)
     reward = None if want is None else want.name
     run = run_of(bench, "reinforce", snapshot, parent=parent, reward=reward)
     try:
-        made = interact(
-            policy,
-            before,
-            rollouts if want is None else Preferred(rollouts, want, loaded.vocabulary),
-            section,
-            run,
-            objective=cast(OnPolicy, chosen.objective),
-            seed=seed,
-            longest=bench.domain.length,
-            cut=rollouts.single if isinstance(rollouts, Vectorised) else _as_played,
+        made = _learned(
+            policy, before, source, config, run, chosen, longest=bench.domain.length, cut=cut
         )
     finally:
         run.close()
     version = register(
         bench,
-        policy,
+        Greedy(policy).eval() if chosen.objective == DEEP_Q else policy,
         loaded.vocabulary,
         snapshot,
         step="reinforce",
@@ -165,6 +162,58 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
     )
     run.finish()
     return version
+
+
+def _changeable(policy: Policy, parent: Version, chosen: Route) -> Policy:
+    """Return what learns of a version without its floor.
+
+    Deep Q-learning leaves a greedy policy around action values, and goes on with the values.
+
+    Raises:
+        ValueError: an objective that needs chances was asked to change a greedy policy.
+    """
+    if not isinstance(policy, Greedy):
+        return policy
+    if chosen.objective != DEEP_Q:
+        raise ValueError(
+            f'version {parent.name} was made by objective = "{DEEP_Q}": it always does what is '
+            f'worth most, so "{chosen.objective}" finds no chances to change. Go on with '
+            f'"{DEEP_Q}", or name another version to start from'
+        )
+    return cast(Policy, policy.inner)
+
+
+def _learned(
+    policy: Policy,
+    before: Policy,
+    rollouts: Rollouts,
+    config: Config,
+    run: Run,
+    chosen: Route,
+    *,
+    longest: int,
+    cut: Callable[[Batch], Batch],
+) -> Interaction:
+    """Let ``policy`` learn in place, by the objective that was chosen."""
+    seed = config.workspace.seed
+    if chosen.objective != DEEP_Q:
+        return interact(
+            policy,
+            before,
+            rollouts,
+            config.interact,
+            run,
+            objective=cast(OnPolicy, chosen.objective),
+            seed=seed,
+            longest=longest,
+            cut=cut,
+        )
+    if not memoryless(policy) or longest > 1:
+        raise ValueError(
+            f'objective = "{DEEP_Q}" learns what one move is worth by the last observation alone: '
+            'it needs policy.kind = "feedforward", and moves of one factor; "ppo" learns others'
+        )
+    return deep_q(policy, rollouts, config.interact, run, seed=seed)
 
 
 def _told_by(made: Interaction) -> dict[str, Any]:
@@ -188,7 +237,9 @@ def _rollouts(
     """Return the domain's environment as a source of rollouts, in arrays where that is enough."""
     domain, section, seed = bench.domain, bench.config.interact, bench.config.workspace.seed
     talks = isinstance(domain, Conversation)
-    options: dict[str, Any] = {"group": section.group if chosen.objective != "ppo" else 1}
+    options: dict[str, Any] = {
+        "group": section.group if chosen.objective not in ("ppo", DEEP_Q) else 1
+    }
     if talks:
         prompts = openings(cast(Conversation, domain), snapshot)
         options |= {

@@ -8,6 +8,7 @@ that plays a policy and returns a :class:`~heedful.policy.Batch`. What is learne
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from heedful.objectives import (
     compare,
     descend,
     drift,
+    generalised_advantages,
     grpo,
     matching,
     mixed,
@@ -130,12 +132,31 @@ def interact(
         enough: looks at each round's numbers and may end it.
     """
     job = _Learning(policy, reference, section, objective, seed, longest, cut)
+    return play_and_learn(job, rollouts, run, enough=enough)
+
+
+def play_and_learn(
+    job: Learner,
+    rollouts: Rollouts,
+    run: Run,
+    *,
+    enough: Callable[[Mapping[str, float]], bool] = lambda _metrics: False,
+) -> Interaction:
+    """Let ``job`` play and learn by turns: the one loop around everything that plays.
+
+    Args:
+        job: what plays, and what it makes of it.
+        rollouts: where experience comes from.
+        run: where curves and checkpoints go. After a stop it goes on from the last checkpoint.
+        enough: looks at each round's numbers and may end it.
+    """
+    section = job.section
     job.restore(run.resume())
     if section.normalise and not job.number:
         job.measure(rollouts)
     collapse = ""
     for number in range(job.number, section.rounds):
-        rollout = rollouts.play(policy, number)
+        rollout = rollouts.play(job.acting(number), number)
         found = job.take_in(rollout)
         collapse = job.watchdog.look(found)
         if collapse:
@@ -165,8 +186,138 @@ def _words(found: Mapping[str, float]) -> str:
     return f"score {found['score']:.3f}{near}"
 
 
-class _Learning:
-    """The policy, its optimiser, and how far they have come."""
+class Learner(ABC):
+    """The policy, its optimiser, and how far they have come; subclasses say how a round is used.
+
+    Attributes:
+        policy: what learns, in place.
+        section: how long, how fast, how far.
+        number: rounds that have been learned from.
+        found: the numbers of the last one.
+        scale: of rewards.
+    """
+
+    def __init__(self, policy: Policy, section: Interact, *, smooth: int = SMOOTH) -> None:
+        """Begin with ``policy``, in evaluation mode; see ``SMOOTH`` for ``smooth``."""
+        self.policy, self.section = policy, section
+        self.module = cast(nn.Module, policy)
+        self.watchdog = Watchdog(section)
+        self.kept = Kept()
+        self.scale = Scale()
+        self.well: dict[str, Tensor] = {}
+        self.scores: deque[float] = deque(maxlen=smooth)
+        self.number = 0
+        self.found: dict[str, float] = {}
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        schedule = Schedule(peak=section.learning_rate, steps=1)
+        self.optimiser = Optimiser(parameters, schedule, clip=section.clip, eps=1e-5)
+
+    @abstractmethod
+    def take_in(self, rollout: Rollout) -> dict[str, float]:
+        """Get a round ready to be learned from; return what there is to see in it."""
+
+    @abstractmethod
+    def learn(self, number: int) -> dict[str, float]:
+        """Take the steps of a round; return the mean of each metric over them."""
+
+    def acting(self, number: int) -> Policy:
+        """Return what plays round ``number``."""
+        return self.policy
+
+    def comparable(self, number: int) -> bool:
+        """Say whether the score of round ``number`` may be compared with those of others."""
+        return True
+
+    def measure(self, rollouts: Rollouts) -> None:
+        """Find the scale of rewards, in rounds that are numbered behind all others."""
+        first = self.section.rounds
+        rounds = range(first, first + self.section.normalise)
+        acting = self.acting(0)
+        self.scale = Scale.of([rollouts.play(acting, number).batch for number in rounds])
+
+    def schedule(self, steps: int) -> None:
+        """Give the optimiser its schedule: a round has so many ``steps``."""
+        section = self.section
+        self.optimiser.schedule = Schedule(
+            peak=section.learning_rate,
+            steps=steps * section.rounds,
+            warmup=0.02,
+            decay=section.decay,
+        )
+
+    def remember(self, number: int, found: Mapping[str, float]) -> None:
+        """Keep the weights that this round was played with, if they are well, or the best.
+
+        Those of a round that nobody scored are not the best: nobody knows what they earn.
+        """
+        score = found.get("mixed", found["score"])
+        scored = not math.isnan(score)
+        if scored:
+            self.scores.append(score)
+        if self.watchdog.well:
+            self.well = copied(self.module)
+        if scored and self.watchdog.well and self.comparable(number):
+            self.kept.look(number, float(np.mean(self.scores)), self.module)
+
+    def back(self) -> None:
+        """Put back the last weights that were well."""
+        restored(self.module, self.well)
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(torch.isfinite(p).all()) for p in self.optimiser.parameters)
+
+    def left(self, collapse: str) -> Interaction:
+        """Leave the policy that was asked for."""
+        metrics = {n: v for n, v in self.found.items() if not math.isnan(v)}
+        if self.section.keep == "best" and self.kept.weights:
+            self.kept.put_back(self.module)
+            chosen_by = "mixed" if self.section.match else "score"
+            metrics.pop("score", None)  # the last round's, not that of the policy that is left
+            metrics |= {chosen_by: self.kept.score, "round": float(self.kept.number)}
+        return Interaction({**metrics, "collapsed": float(bool(collapse))}, collapse)
+
+    def checkpoint(self, number: int, found: Mapping[str, float]) -> Checkpoint:
+        """Return everything that the next round depends on."""
+        facts = {
+            "step": self.optimiser.step_count,
+            "number": number,
+            "scores": list(self.scores),
+            "scale": [self.scale.mean, self.scale.deviation],
+            "kept": self.kept.facts(),
+            "watchdog": self.watchdog.facts(),
+            "found": {n: v for n, v in found.items() if not math.isnan(v)},
+        }
+        return Checkpoint.of(
+            facts,
+            policy=self.module.state_dict(),
+            optimiser=self.optimiser.tensors(),
+            kept=self.kept.weights,
+            well=self.well,
+            **self.tensors(),
+        )
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Take up a checkpoint."""
+        if checkpoint is None:
+            return
+        facts: dict[str, Any] = checkpoint.facts
+        self.module.load_state_dict(checkpoint.group("policy"))
+        self.optimiser.restore(checkpoint.group("optimiser"))
+        self.well = checkpoint.group("well")
+        self.kept = Kept.of(facts["kept"], checkpoint.group("kept"))
+        self.watchdog.restore(facts["watchdog"])
+        self.scores.extend(facts["scores"])
+        self.scale = Scale(*facts["scale"])
+        self.number, self.found = facts["number"], facts["found"]
+
+    def tensors(self) -> dict[str, Mapping[str, Tensor]]:
+        """Return what else the next round depends on, in groups; who has any restores it."""
+        return {}
+
+
+class _Learning(Learner):
+    """Learning from the round that was just played, and from nothing before it."""
 
     def __init__(
         self,
@@ -178,26 +329,10 @@ class _Learning:
         longest: int,
         cut: Callable[[Batch], Batch],
     ) -> None:
-        self.policy, self.reference, self.section = policy, reference, section
-        self.objective, self.seed, self.longest, self.cut = objective, seed, longest, cut
-        self.module = cast(nn.Module, policy)
-        self.watchdog = Watchdog(section)
-        self.kept = Kept()
-        self.scale = Scale()
-        self.well: dict[str, Tensor] = {}
-        self.scores: deque[float] = deque(maxlen=SMOOTH)
-        self.number = 0
-        self.found: dict[str, float] = {}
+        super().__init__(policy, section)
+        self.reference, self.objective = reference, objective
+        self.seed, self.longest, self.cut = seed, longest, cut
         self.ready: Batch | None = None
-        parameters = [p for p in self.module.parameters() if p.requires_grad]
-        schedule = Schedule(peak=section.learning_rate, steps=1)
-        self.optimiser = Optimiser(parameters, schedule, clip=section.clip, eps=1e-5)
-
-    def measure(self, rollouts: Rollouts) -> None:
-        """Find the scale of rewards, in rounds that are numbered behind all others."""
-        first = self.section.rounds
-        rounds = range(first, first + self.section.normalise)
-        self.scale = Scale.of([rollouts.play(self.policy, number).batch for number in rounds])
 
     def take_in(self, rollout: Rollout) -> dict[str, float]:
         """Get a round ready to be learned from; return what there is to see in it."""
@@ -266,20 +401,12 @@ class _Learning:
         if not bool((self.ready.weights * self.ready.mask > 0.0).any()):
             self.number = number + 1
             return {"steps": 0.0}
-        self._schedule(len(self.ready))
+        self.schedule(math.ceil(len(self.ready) / self.section.batch) * self.section.epochs)
         means, before = Means(), self.optimiser.step_count
         descend(self.loss, self._minibatches(number), optimiser=self.optimiser, on_step=means)
         self.number = number + 1
         shown = {n: v for n, v in means.found().items() if n not in self.found}
         return {**shown, "steps": float(self.optimiser.step_count - before)}
-
-    def _schedule(self, rows: int) -> None:
-        """Give the optimiser its schedule, which depends on how large a round is."""
-        section = self.section
-        steps = math.ceil(rows / section.batch) * section.epochs * section.rounds
-        self.optimiser.schedule = Schedule(
-            peak=section.learning_rate, steps=steps, warmup=0.02, decay=section.decay
-        )
 
     def _minibatches(self, number: int) -> Iterator[Batch]:
         """Yield the minibatches of all passes, each pass in an order of its own."""
@@ -326,71 +453,6 @@ class _Learning:
             value_weight=section.value_weight,
         )
 
-    def remember(self, number: int, found: Mapping[str, float]) -> None:
-        """Keep the weights that this round was played with, if they are well, or the best.
-
-        Those of a round that nobody scored are not the best: nobody knows what they earn.
-        """
-        score = found.get("mixed", found["score"])
-        scored = not math.isnan(score)
-        if scored:
-            self.scores.append(score)
-        if self.watchdog.well:
-            self.well = copied(self.module)
-        if scored and self.watchdog.well:
-            self.kept.look(number, float(np.mean(self.scores)), self.module)
-
-    def back(self) -> None:
-        """Put back the last weights that were well."""
-        restored(self.module, self.well)
-
-    def finite(self) -> bool:
-        """Whether all weights are numbers."""
-        return all(bool(torch.isfinite(p).all()) for p in self.optimiser.parameters)
-
-    def left(self, collapse: str) -> Interaction:
-        """Leave the policy that was asked for."""
-        metrics = {n: v for n, v in self.found.items() if not math.isnan(v)}
-        if self.section.keep == "best" and self.kept.weights:
-            self.kept.put_back(self.module)
-            chosen_by = "mixed" if self.section.match else "score"
-            metrics.pop("score", None)  # the last round's, not that of the policy that is left
-            metrics |= {chosen_by: self.kept.score, "round": float(self.kept.number)}
-        return Interaction({**metrics, "collapsed": float(bool(collapse))}, collapse)
-
-    def checkpoint(self, number: int, found: Mapping[str, float]) -> Checkpoint:
-        """Return everything that the next round depends on."""
-        facts = {
-            "step": self.optimiser.step_count,
-            "number": number,
-            "scores": list(self.scores),
-            "scale": [self.scale.mean, self.scale.deviation],
-            "kept": self.kept.facts(),
-            "watchdog": self.watchdog.facts(),
-            "found": {n: v for n, v in found.items() if not math.isnan(v)},
-        }
-        return Checkpoint.of(
-            facts,
-            policy=self.module.state_dict(),
-            optimiser=self.optimiser.tensors(),
-            kept=self.kept.weights,
-            well=self.well,
-        )
-
-    def restore(self, checkpoint: Checkpoint | None) -> None:
-        """Take up a checkpoint."""
-        if checkpoint is None:
-            return
-        facts: dict[str, Any] = checkpoint.facts
-        self.module.load_state_dict(checkpoint.group("policy"))
-        self.optimiser.restore(checkpoint.group("optimiser"))
-        self.well = checkpoint.group("well")
-        self.kept = Kept.of(facts["kept"], checkpoint.group("kept"))
-        self.watchdog.restore(facts["watchdog"])
-        self.scores.extend(facts["scores"])
-        self.scale = Scale(*facts["scale"])
-        self.number, self.found = facts["number"], facts["found"]
-
 
 def looks_of(batch: Batch) -> dict[str, float]:
     """Return what there is to see in a round that went through :func:`objectives.prepare`.
@@ -427,6 +489,9 @@ class Scale:
 
     Rewards of different origin then ask for the same strengths of ``kl`` and ``entropy``. It is
     measured once: a scale that moved with the policy would hide what it earns.
+
+    Where decisions follow one another it is their discounted returns that have variance 1, and the
+    mean stays: taken off every step, it would pay for long episodes, or for short ones.
     """
 
     mean: float = 0.0
@@ -435,6 +500,9 @@ class Scale:
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> Scale:
         """Measure it on the decisions of ``batches`` that were scored."""
+        if any(bool((batch.discounts[_last_units(batch)] > 0.0).any()) for batch in batches):
+            deviation = float(torch.cat([_returns(batch) for batch in batches]).std())
+            return cls(0.0, deviation) if deviation > 0.0 else cls()
         totals = torch.cat([Whole(batch).total(batch.rewards.double()) for batch in batches])
         totals = totals[~torch.isnan(totals)]
         if len(totals) < 2 or not float(totals.std()) > 0.0:
@@ -445,6 +513,21 @@ class Scale:
         """Return ``batch`` with rewards on this scale; the mean is taken off each last unit."""
         if self == Scale():
             return batch
-        following = torch.nn.functional.pad(batch.decisions[:, 1:], (0, 1), value=-1)
-        last = batch.mask & (following != batch.decisions)
-        return batch.filled(rewards=(batch.rewards - self.mean * last) / self.deviation)
+        rewards = (batch.rewards - self.mean * _last_units(batch)) / self.deviation
+        return batch.filled(rewards=rewards)
+
+
+def _last_units(batch: Batch) -> Tensor:
+    """Return where a decision ends, bool [B, T]."""
+    following = torch.nn.functional.pad(batch.decisions[:, 1:], (0, 1), value=-1)
+    return batch.mask & (following != batch.decisions)
+
+
+def _returns(batch: Batch) -> Tensor:
+    """Return what followed each unit in the round, discounted, float64 [N]; what is unknown is 0."""
+    rewards = batch.rewards.double().nan_to_num(nan=0.0)
+    nothing = torch.zeros_like(rewards)
+    returns = generalised_advantages(
+        rewards, nothing, batch.discounts, batch.slots, batch.bootstrap, lam=1.0
+    )
+    return returns[batch.mask]

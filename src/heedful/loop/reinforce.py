@@ -153,7 +153,14 @@ class _Reinforcement:
             batch = self.streams.batch(group + self._replayed(len(group), rng))
             batch = balanced(batch) if self.section.next_unit else batch
             charged = self.constraints.charged(batch)
-            for ready in prepare(self.policy, [charged], reference=reference, lam=self.section.lam):
+            prepared = prepare(
+                self.policy,
+                [charged],
+                reference=reference,
+                lam=self.section.lam,
+                off_policy=self.section.cap if self.section.v_trace else 0.0,
+            )
+            for ready in prepared:
                 yield ready.filled(rewards=batch.rewards)  # advantages and returns are charged
 
     def _replayed(self, n: int, rng: np.random.Generator) -> list[Window]:

@@ -15,7 +15,8 @@ from heedful.store.snapshot import Snapshot
 AUTO, REINFORCE = "auto", "reinforce"
 FROM_LOG = (REINFORCE, "dpo", "ipo", "kto", "regression")
 """Those that learn from the log; of several that can use as much, "auto" takes the first."""
-PLAYED = ("ppo", "rloo", "grpo")
+DEEP_Q = "dqn"
+PLAYED = ("ppo", "rloo", "grpo", DEEP_Q)
 """Objectives that learn from what the policy does itself, and need somebody to judge it."""
 
 ASKS_FOR = {

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from heedful.config import Config, ConfigWarning
-from heedful.contract import Streams
+from heedful.contract import Conversation, Streams
 from heedful.loop import start
 from heedful.loop.bench import NEWEST, Bench, repeats
 from heedful.loop.constraints import constrained
@@ -50,6 +50,8 @@ from heedful.store.registry import (
 )
 from heedful.store.snapshot import Snapshot
 
+BEGUN = "begin"
+"""The step of a version that has learned nothing."""
 MEMBER_SEEDS = 1 << 16
 """How far the seeds of an ensemble's members lie apart."""
 
@@ -67,6 +69,38 @@ def popularity(bench: Bench) -> Version:
     policy = Popularity(bench.domain.schema(vocabulary), sharpness=1.0)
     policy.fit(torch.from_numpy(counts))
     return register(bench, policy, vocabulary, snapshot, step="popularity", metrics={})
+
+
+def plays(bench: Bench) -> bool:
+    """Say whether a network that has learned nothing could learn here: from what it does itself."""
+    playing = bench.config.reinforce.objective in PLAYED
+    return playing and not isinstance(bench.domain, Conversation)
+
+
+def nothing_yet(bench: Bench) -> bool:
+    """Say whether to start from nothing: it can be done, and no version has learned anything."""
+    registry = bench.registry
+    learned = [v for v in registry.versions() if registry.card(v.name).step != BEGUN]
+    return plays(bench) and registry.live() is None and not learned
+
+
+def begun(bench: Bench) -> Version:
+    """Leave a fresh network as a version: what to start from where nobody has done anything yet.
+
+    What it decides is nearly by chance. Where there is nothing but such a version, made of the same
+    settings, it is that one: a step that was stopped goes on from where it began.
+    """
+    config, inputs = bench.config, ("workspace", "domain", "policy")
+    asked = bench.asked_for()
+    for version in bench.registry.versions():
+        card = bench.registry.card(version.name)
+        if card.step == BEGUN and all(card.configuration[n] == asked[n] for n in inputs):
+            return version
+    snapshot = bench.log.snapshot()
+    vocabulary = bench.domain.vocabulary(snapshot)
+    torch.manual_seed(config.workspace.seed)
+    network = network_of(bench, bench.domain.schema(vocabulary))
+    return register(bench, network, vocabulary, snapshot, step=BEGUN, metrics={})
 
 
 def pretrained(bench: Bench, parent: Version | None = None) -> Version:

@@ -39,7 +39,7 @@ Action = Literal[
 
 logger = logging.getLogger("heedful.loop")
 
-NETWORKS = ("pretrain", "reinforce", "tune")
+NETWORKS = (steps.BEGUN, "pretrain", "reinforce", "tune")
 FORGETTING = "forgetting"
 """Under this name an audit entry holds why a candidate got no trial."""
 
@@ -153,7 +153,9 @@ def trained(bench: Bench) -> Version | None:
             until = steps.interrupted_at(bench, network, reward)
             return steps.reinforced(bench, network, reward, until=until)
         return network if begun else None
-    return None if registry.versions() else steps.popularity(bench)
+    if registry.versions():
+        return None
+    return steps.begun(bench) if steps.plays(bench) else steps.popularity(bench)
 
 
 def refitted(bench: Bench) -> str | None:

@@ -115,20 +115,20 @@ class Vectorised:
     def _play(self, policy: Policy) -> _Round:
         assert self._transitions is not None
         steps, n = self._steps, self._environment.num_envs
-        start, contexts = policy.start(n), _contexts(n)
+        start, asked = policy.start(n), contexts(n)
         found = _Round.empty(steps, n, len(self._places), policy)
         for t in range(steps):
             seen, legal = self._environment.read(self._transitions.observation)
-            events = replace(contexts, features=torch.from_numpy(seen)[:, None])
+            events = replace(asked, features=torch.from_numpy(seen)[:, None])
             units, logps = self._choose(policy, start, events, legal)
             done = self._transitions.step(self._environment.actions(units))
             found.note(t, seen, legal, units, logps, done)
             cut = np.flatnonzero(done.truncated & ~done.terminated)
             if len(cut):
-                after, _ = self._environment.read(done.following[cut])
+                after, allowed = self._environment.read(done.following[cut])
                 found.following[t, done.rows[cut]] = after
-        after, _ = self._environment.read(self._transitions.observation)
-        found.close(after)
+                found.allowed[t, done.rows[cut]] = allowed
+        found.close(*self._environment.read(self._transitions.observation))
         return found
 
     def _choose(
@@ -182,12 +182,14 @@ def memoryless(policy: Policy) -> bool:
 class _Round:
     """What happened: T steps of n games, K units a decision.
 
-    ``following`` holds what was observed last where an episode was cut off.
+    ``following`` holds what was observed last where an episode was cut off, ``allowed`` what could
+    have been done there.
     """
 
     seen: npt.NDArray[np.float32]  # [T, n, F]
     following: npt.NDArray[np.float32]  # [T, n, F]
     legal: Flags  # [T, n, V]
+    allowed: Flags  # [T, n, V]
     units: Ints  # [T, n, K]
     logps: Floats  # [T, n, K]
     rewards: Floats  # [T, n]
@@ -202,6 +204,7 @@ class _Round:
         return cls(
             np.zeros((*shape, features), np.float32),
             np.zeros((*shape, features), np.float32),
+            np.ones((*shape, policy.schema.size), np.bool_),
             np.ones((*shape, policy.schema.size), np.bool_),
             np.zeros((*shape, places), np.int64),
             np.zeros((*shape, places)),
@@ -225,13 +228,19 @@ class _Round:
         self.terminated[t, done.rows] = done.terminated
         self.truncated[t, done.rows] = done.truncated & ~done.terminated
 
-    def close(self, seen: npt.NDArray[np.float32]) -> None:
-        """Mark where a value stands in for the rest; ``seen`` [n, F] is what is observed now."""
+    def close(self, seen: npt.NDArray[np.float32], legal: Flags) -> None:
+        """Mark where a value stands in for the rest.
+
+        Args:
+            seen: [n, F], what is observed now.
+            legal: [n, V], what could be done now.
+        """
         n = self.acted.shape[1]
         last = len(self.acted) - 1 - self.acted[::-1].argmax(axis=0)
         games = np.arange(n)
         open_ = ~self.terminated[last, games] & ~self.truncated[last, games]
         self.following[last[open_], games[open_]] = seen[open_]
+        self.allowed[last[open_], games[open_]] = legal[open_]
         self.cut[:] = self.truncated
         self.cut[last, games] |= open_
         self.cut &= self.acted
@@ -313,9 +322,12 @@ class _Layout:
 
 
 def _choices(round_: _Round, places: list[slice], starts: Ints, shape: tuple[int, int]) -> Choices:
-    """Return what was possible at each column: at each place the legal units of its factor."""
+    """Return what was possible at each column: at each place the legal units of its factor.
+
+    Where a value stands in for the rest it is what the first unit would have been chosen from.
+    """
     size = round_.legal.shape[2]
-    if len(places) == 1 and round_.legal.all():
+    if len(places) == 1 and round_.legal.all() and round_.allowed.all():
         return Choices(size, shape)
     rows, units, columns = [], [], []
     for k, place in enumerate(places):
@@ -323,6 +335,10 @@ def _choices(round_: _Round, places: list[slice], starts: Ints, shape: tuple[int
         rows.append(game)
         units.append(unit + place.start)
         columns.append(starts[step, game] + k)
+    step, game, unit = np.nonzero(round_.allowed[..., places[0]] & round_.cut[..., None])
+    rows.append(game)
+    units.append(unit + places[0].start)
+    columns.append(starts[step, game] + len(places))
     return _restricted(size, shape, *map(np.concatenate, (rows, units, columns)))
 
 
@@ -355,7 +371,7 @@ def _moved(choices: Choices, at: tuple[Tensor, Tensor]) -> Choices:
     )
 
 
-def _contexts(n: int) -> Events:
+def contexts(n: int) -> Events:
     """Return one context for each of ``n`` rows, its numbers left out."""
     one = torch.ones(n, 1, dtype=torch.int64)
     return Events(

@@ -39,7 +39,7 @@ from heedful.objectives.prepare import drift, prepare
 from heedful.objectives.prospect import kto, mismatched, mismatched_drift
 from heedful.objectives.regression import weighted_regression
 from heedful.objectives.relative import Compared, compare, grpo, live, relative_advantages
-from heedful.objectives.returns import generalised_advantages
+from heedful.objectives.returns import Ahead, generalised_advantages, n_step, v_trace
 from heedful.objectives.supervised import (
     NEXT_UNIT_NEEDS,
     feedback_loss,
@@ -47,8 +47,11 @@ from heedful.objectives.supervised import (
     next_unit,
 )
 from heedful.objectives.temporal_difference import (
+    Q_NEEDS,
+    double_q_target,
     expected_sarsa_target,
     q_learning_target,
+    q_loss,
     sarsa_target,
 )
 
@@ -58,7 +61,9 @@ __all__ = [
     "NEEDS",
     "NEXT_UNIT_NEEDS",
     "PARENT_NEEDS",
+    "Q_NEEDS",
     "RULES",
+    "Ahead",
     "Alike",
     "Bound",
     "Compared",
@@ -81,6 +86,7 @@ __all__ = [
     "compare",
     "descend",
     "divergence",
+    "double_q_target",
     "dpo",
     "drift",
     "expected_sarsa_target",
@@ -99,14 +105,17 @@ __all__ = [
     "mismatched",
     "mismatched_drift",
     "mixed",
+    "n_step",
     "next_unit",
     "ours",
     "ppo",
     "prepare",
     "q_learning_target",
+    "q_loss",
     "reinforce",
     "relative_advantages",
     "sarsa_target",
+    "v_trace",
     "weighted_regression",
     "weights_of_decisions",
 ]

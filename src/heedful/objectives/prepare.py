@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from heedful.objectives.returns import generalised_advantages
+from heedful.objectives.returns import generalised_advantages, v_trace
 from heedful.objectives.whole import Whole
 from heedful.policy import Batch, Policy
 
+LARGEST = 20.0
+"""Of a log-ratio, before the exponential."""
 OLD = frozenset({"logps", "values"})
 REFERENCE = frozenset({"logps"})
 
@@ -24,6 +26,7 @@ def prepare(
     lam: float = 1.0,
     whiten: bool = False,
     kl: float = 0.0,
+    off_policy: float = 0.0,
 ) -> list[Batch]:
     """Return the batches with old and reference log-probabilities, values, advantages, returns.
 
@@ -39,6 +42,10 @@ def prepare(
             are.
         kl: what a nat of :func:`drift` from the reference costs, in units of reward. It enters
             advantages and returns alone; ``rewards`` stay what they were.
+        off_policy: for decisions that another policy made: returns and advantages are those of
+            :func:`~heedful.objectives.v_trace`, of what ``policy`` would go on to earn, with this
+            as the cap of its weights. Where nobody knows how likely a decision was it is taken as
+            it is. 0: returns are what whoever acted went on to earn.
     """
     filled = []
     for batch in batches:
@@ -52,18 +59,23 @@ def prepare(
             old_logps=outputs.logps, reference_logps=near, old_values=outputs.values
         )
         earned = torch.where(known, batch.rewards, 0.0)
-        advantages = generalised_advantages(
-            earned - kl * drift(batch) if kl else earned,
-            outputs.values,
-            batch.discounts,
-            batch.slots,
-            batch.bootstrap,
-            lam=lam,
-            known=known,
-        )
-        returns = advantages + outputs.values * batch.mask
+        earned = earned - kl * drift(batch) if kl else earned
+        chain = (earned, outputs.values, batch.discounts, batch.slots, batch.bootstrap)
+        if off_policy:
+            ratios = _log_ratios(outputs.logps, batch)
+            returns, advantages = v_trace(ratios, *chain, lam=lam, cap=off_policy, known=known)
+            returns = returns * batch.mask
+        else:
+            advantages = generalised_advantages(*chain, lam=lam, known=known)
+            returns = advantages + outputs.values * batch.mask
         filled.append(batch.filled(advantages=advantages, returns=returns, weights=weights))
     return _whitened(filled) if whiten else filled
+
+
+def _log_ratios(logps: Tensor, batch: Batch) -> Tensor:
+    """Return log pi - log h of each unit, [B, T]; 0 where h is not known."""
+    ratios = logps.double() - batch.behaviour_logps
+    return torch.where(batch.mask, ratios, 0.0).nan_to_num(nan=0.0).clamp(-LARGEST, LARGEST)
 
 
 def drift(batch: Batch) -> Tensor:

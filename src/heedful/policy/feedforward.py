@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from functools import partial
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from heedful.policy.choices import Choices
 
 POLICY_GAIN = 0.01
 """Of the last layer of the policy: at first all moves are nearly as likely."""
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 SMALL = 8
 """Pixels of a side that strided convolutions leave at most."""
 
@@ -71,6 +73,7 @@ class Feedforward(nn.Module):
         layers: int = 2,
         dropout: float = 0.0,
         image: Sequence[int] | None = None,
+        activation: Literal["tanh", "relu"] = "tanh",
     ) -> None:
         """Make a network.
 
@@ -80,9 +83,12 @@ class Feedforward(nn.Module):
             layers: hidden layers of actor and critic.
             dropout: share of hidden numbers dropped in training; 0 for reinforcement.
             image: (channels, rows, columns) that the F numbers are, where they are pixels.
+            activation: of hidden numbers: "tanh" learns policies well, "relu" action values, which
+                have no bounds.
 
         Raises:
-            ValueError: contexts carry no numbers, or not as many as the image has.
+            ValueError: contexts carry no numbers, or not as many as the image has; there is no such
+                activation.
         """
         super().__init__()
         if schema.features < 1:
@@ -95,12 +101,17 @@ class Feedforward(nn.Module):
                 f"an image of {tuple(image)} has {math.prod(image)} numbers, a context "
                 f"{schema.features}: give (channels, rows, columns) of what is observed"
             )
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation {activation!r} is unknown: use {', '.join(ACTIVATIONS)}")
         self.schema, self.width, self.layers, self.dropout = schema, width, layers, dropout
+        self.activation: Literal["tanh", "relu"] = activation
         self.image = None if image is None else tuple(image)
         self.eye = None if self.image is None else _convolutions(self.image)
         size = schema.features if self.eye is None else _size_behind(self.eye, image)
-        self.actor = _perceptron(size, width, layers, schema.size, POLICY_GAIN, dropout)
-        self.critic = _perceptron(size, width, layers, 1, 1.0, dropout)
+        make = partial(
+            _perceptron, size, width, layers, dropout=dropout, bend=ACTIVATIONS[activation]
+        )
+        self.actor, self.critic = make(schema.size, POLICY_GAIN), make(1, 1.0)
 
     def spec(self) -> dict[str, object]:
         """Return the arguments this network was made with."""
@@ -111,6 +122,7 @@ class Feedforward(nn.Module):
             "layers": self.layers,
             "dropout": self.dropout,
             "image": None if self.image is None else list(self.image),
+            **({} if self.activation == "tanh" else {"activation": self.activation}),
         }
 
     def parameters_of(self, scope: str) -> list[nn.Parameter]:
@@ -218,11 +230,18 @@ def _last_context(events: Events) -> Tensor:
 
 
 def _perceptron(
-    size: int, width: int, layers: int, outputs: int, gain: float, dropout: float
+    size: int,
+    width: int,
+    layers: int,
+    outputs: int,
+    gain: float,
+    *,
+    dropout: float,
+    bend: type[nn.Module],
 ) -> nn.Sequential:
     found: list[nn.Module] = []
     for _ in range(layers):
-        found += [_orthogonal(nn.Linear(size, width), math.sqrt(2)), nn.Tanh()]
+        found += [_orthogonal(nn.Linear(size, width), math.sqrt(2)), bend()]
         found += [nn.Dropout(dropout)] if dropout else []
         size = width
     return nn.Sequential(*found, _orthogonal(nn.Linear(size, outputs), gain))

@@ -24,8 +24,9 @@ class Game:
     A row has the W numbers of :class:`~heedful.domains.games.Observations`, and behind them
     a 1 for every move that is legal and a 0 for every other, in the order of
     :class:`~heedful.domains.games.Moves`: what may be done next is part of what a player is
-    told. Legal moves are read from ``info["action_mask"]``; without one all are. Where an episode
-    is over nothing is chosen, and all of them stand as legal.
+    told. Legal moves are read from ``info["action_mask"]``, for the last observation of an episode
+    from ``info["final_info"]["action_mask"]``; without one all are. Where an episode is over nothing
+    is chosen: if no move stands as legal there, all of them do.
 
     It resets as the environment inside does; see ``metadata["autoreset_mode"]``.
 
@@ -128,7 +129,7 @@ class Game:
         over: Flags = np.asarray(terminated | truncated, np.bool_)
         self._over = np.zeros_like(over) if self._same_step else over
         if "final_obs" in info:
-            info = {**info, "final_obs": self._final(info["final_obs"], over)}
+            info = {**info, "final_obs": self._final(info, over)}
         return self._rows(observed, info), rewards, terminated, truncated, info
 
     def close(self) -> None:
@@ -148,7 +149,9 @@ class Game:
         except ValueError as error:
             raise GameError(f"{self._name}: {error}") from error
         told = info.get(f"_{MASK}")
-        free = self._over if told is None else self._over | ~np.asarray(told, np.bool_)
+        free: Flags = self._over & ~np.asarray(legal.any(axis=1))
+        if told is not None:
+            free |= ~np.asarray(told, np.bool_)
         legal = legal | free[:, None]
         for factor in self.moves.factors:
             none = ~legal[:, factor].any(axis=1)
@@ -160,13 +163,18 @@ class Game:
                 )
         return legal.astype(np.float32)
 
-    def _final(self, final: Any, over: Flags) -> Rows:
+    def _final(self, info: Mapping[str, Any], over: Flags) -> Rows:
         """Return the last observations of games that are over as rows, zeros elsewhere."""
         found = np.zeros((self.num_envs, self.observations.numbers), np.float32)
         for row in np.flatnonzero(over):
-            found[row] = self.observations.row(final[row])
+            found[row] = self.observations.row(info["final_obs"][row])
         self._checked(found[over], np.flatnonzero(over))
-        return np.concatenate([found, self._all_legal], axis=1)
+        given = info.get("final_info", {}).get(MASK)
+        if given is None:
+            return np.concatenate([found, self._all_legal], axis=1)
+        legal = self.moves.mask(given, self.num_envs)
+        legal = legal | ~np.asarray(legal.any(axis=1))[:, None]
+        return np.concatenate([found, legal.astype(np.float32)], axis=1)
 
     def _checked(self, numbers: Rows, which: npt.NDArray[np.int64] | None = None) -> Rows:
         outside = self.observations.outside(numbers)
