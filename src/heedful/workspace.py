@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from heedful.config import FILE_NAME, Config, ConfigError, Problem, load, template
-from heedful.contract import Domain, Exported, Files, Reading
+from heedful.contract import Domain, Exported, Exports, Files, Reading
 from heedful.evaluate import Verdict
 from heedful.loop import deploy, steps
 from heedful.loop.assess import Evaluation, evaluation
@@ -187,13 +187,13 @@ class Workspace:
             )
 
     def export_file(self, path: str | Path, *, columns: str) -> Exported:
-        """Write what happened to a file of the domain's own; see :class:`heedful.contract.Files`.
+        """Write what happened to a file of the domain's own; see :class:`heedful.contract.Exports`.
 
         Raises:
             ValueError: the domain has no such files, or no such columns or format.
             OSError: the file cannot be written; an earlier one is left as it was.
         """
-        if not isinstance(self.domain, Files):
+        if not isinstance(self.domain, Exports):
             raise ValueError(f"the domain {self.domain.name} has no files of its own to export")
         return self.domain.write_file(self.log.snapshot(), Path(path), columns=columns)
 

@@ -155,23 +155,31 @@ class Pretrain(Section):
         0.1, "share of feedback hidden in training, so that unknown is at home", ge=0, le=1
     )
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    hindsight: float = key(
+        0.8,
+        "where outcomes can be asked for: share of the episodes in which the one that came is",
+        ge=0,
+        le=1,
+    )
     reward_weight: float = key(
         0.0, "how far units count by their reward; 0: all alike, 1: in proportion", ge=0, le=1
     )
     validation: bool = key(True, "hold units out: to choose the best epoch, and for the test")
-    split: Literal["leave-one-out", "time", "episode"] = key(
+    split: Literal["leave-one-out", "time", "episode", "subject"] = key(
         "leave-one-out",
-        "what is held out: each subject's last two units, the latest of all, or whole episodes",
+        "what is held out: each subject's last two units, the latest of all, whole episodes, or "
+        "whole subjects",
     )
     split_share: float = key(
         0.1,
-        'split "time" or "episode": share of the units, or episodes, to validate and to test on',
+        "other splits: share of the units, episodes or subjects to validate and to test on",
         gt=0,
         lt=0.5,
     )
     criterion: Literal["auto", "ranking", "likelihood"] = key(
         "auto",
-        'what the best epoch is best at; auto: likelihood with split "episode", else ranking',
+        'what the best epoch is best at; auto: likelihood with split "episode" or "subject", else '
+        "ranking",
     )
     patience: int = key(10, "epochs without a better validation before it stops", ge=1, le=100_000)
     ema: float = key(0.99, "decay per step of the weights' moving average; 0: off", ge=0, lt=1)
@@ -194,7 +202,7 @@ class Pretrain(Section):
     @property
     def by_likelihood(self) -> bool:
         """Whether held-out likelihood chooses the best epoch, and is what ``evaluate`` shows."""
-        auto = self.criterion == "auto" and self.split == "episode"
+        auto = self.criterion == "auto" and self.split in ("episode", "subject")
         return auto or self.criterion == "likelihood"
 
     @property
@@ -308,6 +316,12 @@ class Reinforce(Section):
     entropy: float = key(0.0, "weight of the entropy bonus", ge=0, le=1e3)
     value_weight: float = key(0.5, "weight of the loss of the value head", ge=0, le=1e3)
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
+    hindsight: float = key(
+        0.8,
+        "where outcomes can be asked for: share of the episodes in which the one that came is",
+        ge=0,
+        le=1,
+    )
     next_unit: float = key(
         0.0, "weight of the likelihood of what people chose themselves, seen again", ge=0, le=1e3
     )

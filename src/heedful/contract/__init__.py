@@ -5,7 +5,8 @@ from heedful.contract.description import described, portraits, schema_of, unit_f
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
 from heedful.contract.environment import Environment, NumericEnvironment
-from heedful.contract.files import Exported, Files, Reading
+from heedful.contract.files import Exported, Exports, Files, Reading
+from heedful.contract.hindsight import Hindsight
 from heedful.contract.labels import Label, as_shown, demonstrations, labelled
 from heedful.contract.rules import Categories, Rulebook, groups_of, units_named
 from heedful.contract.session import Prepared, Session, as_choices, decide
@@ -18,7 +19,9 @@ __all__ = [
     "Domain",
     "Environment",
     "Exported",
+    "Exports",
     "Files",
+    "Hindsight",
     "Label",
     "Message",
     "NumericEnvironment",

@@ -68,6 +68,7 @@ def encode(
         slots=slots,
         slot_offsets=slot_offsets,
         rules=tuple(as_rule(choices, vocabulary) for choices in snapshot.names.choice_sets),
+        by_episode=by_episode,
     )
 
 

@@ -43,7 +43,7 @@ class Exported:
 
 @runtime_checkable
 class Files(Protocol):
-    """A domain whose decisions come from files of its own, and go back into such."""
+    """A domain whose decisions come from files of its own."""
 
     def read_file(self, path: Path, findings: Findings, how: Reading) -> Iterator[FileRow]:
         """Yield the rows of a file as records.
@@ -57,6 +57,11 @@ class Files(Protocol):
             StoreError: it cannot be read, or its format is not known.
         """
         ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A domain whose decisions go into files of its own."""
 
     def write_file(self, snapshot: Snapshot, path: Path, *, columns: str) -> Exported:
         """Write what happened to a file, which is whole or not there.

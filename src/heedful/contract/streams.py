@@ -164,6 +164,7 @@ class Streams:
         slots: U slots; stream s owns ``slot_offsets[s]`` to ``slot_offsets[s + 1]``.
         slot_offsets: int64 [S + 1].
         rules: the distinct choice sets.
+        by_episode: whether each episode is a stream of its own; else streams are subjects'.
     """
 
     schema: Schema
@@ -173,6 +174,7 @@ class Streams:
     slots: SlotColumns
     slot_offsets: Ints
     rules: tuple[Rule, ...]
+    by_episode: bool = False
 
     def __len__(self) -> int:
         """Return S."""

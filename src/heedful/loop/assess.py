@@ -178,6 +178,8 @@ def ranking(bench: Bench, version: Version) -> Ranking | None:
 def _protocol(found: HeldOut) -> str:
     """Say what was held out and how it was ranked."""
     what = "leave-one-out in the order of the log"
+    if found.split.split in ("episode", "subject"):
+        what = f"{len(found.slots):,} units of whole {found.split.split}s held out"
     if found.split.split == "time":
         what = f"split by time, the latest {found.split.split_share:.0%} of the units held out"
         what += f" ({len(found.slots):,} ranked, subjects count alike)"

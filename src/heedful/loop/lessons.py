@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from heedful.config import Pretrain
-from heedful.contract import Streams
+from heedful.contract import Hindsight, Streams
 from heedful.evaluate.held_out import (
     Split,
     by_episode,
@@ -19,7 +20,9 @@ from heedful.evaluate.held_out import (
     fresh_targets,
     leave_one_out,
 )
-from heedful.record import Kind
+from heedful.loop.bench import Bench
+from heedful.loop.pretrain import Reread, as_recorded
+from heedful.record import TOGETHER, Kind
 from heedful.store.registry import Card
 from heedful.store.snapshot import Snapshot
 
@@ -95,25 +98,45 @@ def split_of(section: Pretrain, streams: Streams, snapshot: Snapshot) -> Split:
     if section.split == "time":
         return by_time(streams, snapshot.decisions.made_at, section.split_share)
     if section.split == "episode":
-        return by_episode(streams, places_of(snapshot), section.split_share)
+        return by_episode(
+            streams, places_of(snapshot, by_context=streams.by_episode), section.split_share
+        )
+    if section.split == "subject":
+        return by_episode(streams, subjects_of(snapshot), section.split_share)
     return leave_one_out(streams)
 
 
-def places_of(snapshot: Snapshot) -> np.ndarray:
+def places_of(snapshot: Snapshot, *, by_context: bool = True) -> np.ndarray:
     """Return a number within [0, 1) for each decision, [N], alike for what belongs together.
 
-    That is an episode, and all episodes that began with the same context: a prompt that was
-    answered several times is wholly learned from, or wholly held out. The number is a hash of that
-    context, or where there is none (a document's text begins with nothing) of the episode's name.
+    That is an episode, and with it all that began with the same context: a prompt that was answered
+    several times is wholly learned from, or wholly held out. The number is a hash of that context,
+    or where there is none (a document's text begins with nothing) of the episode's name.
+
+    Args:
+        snapshot: what happened.
+        by_context: False where episodes begin alike and have nothing else to do with each other, as
+            matches do: then only the sides of one match belong together.
     """
     decisions = snapshot.decisions
     episodes, first = np.unique(decisions.episode, return_index=True)
     place = np.empty(len(snapshot.names.episodes))
     for episode, row in zip(episodes.tolist(), first.tolist(), strict=True):
-        known = decisions.contexts[row] or snapshot.names.episodes[episode]
-        digest = hashlib.blake2b(known.encode(), digest_size=8).digest()
-        place[episode] = int.from_bytes(digest, "big") / 2.0**64
+        known = decisions.contexts[row]
+        shared = known if by_context else json.loads(known or "{}").get(TOGETHER)
+        place[episode] = _place(shared or snapshot.names.episodes[episode])
     return place[decisions.episode]
+
+
+def subjects_of(snapshot: Snapshot) -> np.ndarray:
+    """Return a number within [0, 1) for each decision, [N], alike for all of one subject's."""
+    place = np.array([_place(name) for name in snapshot.names.subjects])
+    return place[snapshot.decisions.subject]
+
+
+def _place(name: str) -> float:
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2.0**64
 
 
 def split_on(card: Card, section: Pretrain) -> Pretrain:
@@ -122,6 +145,17 @@ def split_on(card: Card, section: Pretrain) -> Pretrain:
     names = ("validation", "split", "split_share", "criterion")
     keys = {key: then[key] for key in names if key in then}
     return section.model_copy(update=keys)
+
+
+def reread_of(bench: Bench, snapshot: Snapshot) -> Reread:
+    """Return what pre-training reads in each pass: in hindsight, where outcomes can be asked for.
+
+    See :class:`heedful.contract.Hindsight`.
+    """
+    domain, share = bench.domain, bench.config.pretrain.hindsight
+    if not (share and isinstance(domain, Hindsight)):
+        return as_recorded
+    return lambda streams, rng: domain.in_hindsight(streams, snapshot, share, rng)
 
 
 def sequences_of(streams: Streams, weights: np.ndarray) -> list[np.ndarray]:

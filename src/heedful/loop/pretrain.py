@@ -38,6 +38,14 @@ from heedful.policy import Batch, Policy
 
 LOGPS = frozenset({"logps"})
 
+Reread = Callable[[Streams, np.random.Generator], Streams]
+"""Returns the same streams, read differently in each pass."""
+
+
+def as_recorded(streams: Streams, rng: np.random.Generator) -> Streams:
+    """Return ``streams``."""
+    return streams
+
 
 def pretrain(
     policy: Policy,
@@ -50,6 +58,7 @@ def pretrain(
     window: int,
     seed: int,
     seen: bool = False,
+    reread: Reread = as_recorded,
 ) -> dict[str, float]:
     """Train ``policy`` in place on what people chose, and keep the weights of its best epoch.
 
@@ -66,6 +75,8 @@ def pretrain(
         window: events a stream is long.
         seed: of the order of batches, of dropout, and of what feedback is hidden.
         seen: whether units a subject has had may come again (in validation).
+        reread: what is learned from in each pass, and what the best epoch is chosen by, with the
+            same events and slots.
 
     Returns:
         Metrics of the best epoch.
@@ -74,7 +85,9 @@ def pretrain(
         ValueError: nothing has a weight, or the rate is to follow what is held out and nothing is.
     """
     validated = bool(len(validation))
-    training = Training(policy, streams, section, train, window, seed, validated=validated)
+    training = Training(
+        policy, streams, section, train, window, seed, validated=validated, reread=reread
+    )
     if isinstance(training.optimiser.schedule, Plateau) and not validated:
         raise ValueError(
             "the rate falls when what is held out gets no likelier, and nothing is held out: "
@@ -82,7 +95,10 @@ def pretrain(
         )
     watch = Best(section.patience)
     training.restore(run.resume(), watch)
-    exam = Exam(streams, validation, window, seen=seen, by_likelihood=section.by_likelihood)
+    # A policy that can be asked for an outcome is no better where nobody asks: there is nothing to
+    # choose an epoch by. So it is examined in the way it learns; judging reads what was recorded.
+    told = reread(streams, np.random.default_rng([seed, 4]))
+    exam = Exam(told, validation, window, seen=seen, by_likelihood=section.by_likelihood)
     for epoch in range(training.epoch, section.epochs):
         # before a pass: one that was taken up may have ended already
         if watch.stale(epoch - 1) or training.converged:
@@ -152,6 +168,7 @@ class Training:
         *,
         schedule: Rates | None = None,
         validated: bool = True,
+        reread: Reread = as_recorded,
     ) -> None:
         """Begin, with what :func:`pretrain` is given.
 
@@ -164,6 +181,7 @@ class Training:
             seed: of everything random.
             schedule: of the rates; by default as ``section`` asks for.
             validated: whether there will be scores that a rate can follow.
+            reread: what is learned from in each pass.
 
         Raises:
             ValueError: no unit has a weight.
@@ -178,6 +196,7 @@ class Training:
         self.streams = replace(
             streams, slots=replace(streams.slots, weight=train.astype(np.float64))
         )
+        self.reread = reread
         self.answered = not np.isnan(streams.slots.feedback).all()  # nobody answers a text
         self.similar = similar_units(self.streams) if section.substitute else None
         self.epoch = 0
@@ -274,8 +293,9 @@ class Training:
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Yield batches of rows of like length, in random order, with some of them hidden."""
         section = self.section
+        streams = self.reread(self.streams, np.random.default_rng([self.seed, epoch, 3]))
         for group in by_length(self.rows(epoch), section.batch, rng):
-            batch = self.streams.batch(group, seen=True)
+            batch = streams.batch(group, seen=True)
             if self.similar is not None:
                 batch = self.similar.substitute(batch, section.substitute, rng)
             batch = mask(batch, section.mask, rng)

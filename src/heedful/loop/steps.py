@@ -23,6 +23,7 @@ from heedful.loop.leave import inputs_of, register, run_of
 from heedful.loop.lessons import (
     by_reward,
     chosen_by_people,
+    reread_of,
     split_of,
     to_reinforce,
     validation_of,
@@ -134,6 +135,7 @@ def pretrained(bench: Bench, parent: Version | None = None) -> Version:
                 window=config.policy.window,
                 seed=config.workspace.seed + number * MEMBER_SEEDS,
                 seen=repeats(bench),
+                reread=reread_of(bench, made.snapshot),
             )
         finally:
             run.close()

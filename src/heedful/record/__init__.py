@@ -6,6 +6,7 @@ that nothing unsound can reach the log by any door.
 
 from heedful.record.choices import ALL, ChoiceSet, Group
 from heedful.record.decision import (
+    TOGETHER,
     UNKNOWN,
     Context,
     Decision,
@@ -30,6 +31,7 @@ from heedful.record.ids import content_id, mint_id, pseudonym
 __all__ = [
     "ALL",
     "ALL_UNITS",
+    "TOGETHER",
     "UNKNOWN",
     "ChoiceSet",
     "Context",

@@ -18,6 +18,14 @@ Context = Mapping[str, object]
 """Small features as they were at decision time: what JSON can say, under string keys."""
 
 
+TOGETHER = "match"
+"""The key of a context that names what several episodes are the sides of.
+
+Two players of a match have a stream each and an episode each; whoever holds out whole episodes
+holds out both.
+"""
+
+
 class Unknown(enum.Enum):
     """The probabilities of history that somebody else made and nobody wrote down."""
 

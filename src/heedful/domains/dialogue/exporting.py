@@ -29,7 +29,7 @@ NAMED = ("margin", "weight", "source")
 
 
 def write_file(domain: Conversation, snapshot: Snapshot, path: Path, *, columns: str) -> Exported:
-    """Write a file of rows; see :class:`heedful.contract.Files`.
+    """Write a file of rows; see :class:`heedful.contract.Exports`.
 
     Prompts and replies are texts where each prompt is one message of a user, and lists of roles and
     contents elsewhere. Nobody is named: rows have no ``subject``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -15,17 +15,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.config import FILE_NAME, checked_options
-from heedful.contract import Observed, Streams, encode, schema_of
-from heedful.contract.clips import Scene, Step
+from heedful.contract import Observed, Reading, Streams, encode, schema_of
+from heedful.contract.clips import Scene, Step, words
+from heedful.domains.games import files, hindsight
 from heedful.domains.games.boards import TIC_TAC_TOE_ID, register
 from heedful.domains.games.clips.showing import shown
 from heedful.domains.games.environment import Game, GameError
 from heedful.domains.games.spaces import BINS, Moves, Observations
 from heedful.policy import Channel, Schema, Vocabulary
-from heedful.record import ChoiceSet, Context, Group
+from heedful.record import ChoiceSet, Context, Group, RecordError
+from heedful.store.importing import FileRow, Findings
 from heedful.store.snapshot import Snapshot
 
-OBSERVATION, LEGAL = "observation", "legal"
+OBSERVATION, LEGAL, MOVES, ASKED = "observation", "legal", "moves", "asked"
 
 
 class Options(BaseModel):
@@ -33,7 +35,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    game: str = Field(TIC_TAC_TOE_ID, description="id of a Gymnasium environment")
+    game: str = Field(
+        TIC_TAC_TOE_ID, description='id of a Gymnasium environment; "": known from logs alone'
+    )
     options: dict[str, Any] | tuple[str, ...] = Field(
         (), description='what the environment is made with, each as "name=value"'
     )
@@ -44,6 +48,12 @@ class Options(BaseModel):
     reward_max: float = Field(1.0, description="the one that is read as 1")
     rating_min: float = Field(1.0, description="the lowest rating people can give")
     rating_max: float = Field(5.0, description="the highest")
+    observed: int = Field(0, ge=0, description='game = "": numbers observed before a move')
+    moves: tuple[str, ...] = Field((), description='game = "": all moves; else those of the log')
+    others: bool = Field(False, description="import what others moved in a match since one's own")
+    asked: bool = Field(False, description="read the outcome that is asked for")
+    outcome_min: float = Field(-1.0, description="the outcome of a match that is read as 0")
+    outcome_max: float = Field(1.0, description="the one that is read as 1")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -69,7 +79,12 @@ class Games:
     Any Gymnasium environment with moves that can be counted, or cut into such. A context is
     ``{"observation": [...], "legal": [...]}``: the W numbers of
     :class:`~heedful.domains.games.Observations` (one alone stands without brackets), and the
-    moves that are legal, left out where all are. Feedback is the game's reward, and ratings.
+    moves that are legal, left out where all are. It may also hold ``"moves"``, what others moved
+    since, each read as an event of its own; and ``"asked"``, the outcome that is asked for.
+    Feedback is the game's reward, and ratings.
+
+    A game without an environment, ``game = ""``, is known from players' logs alone: it can be
+    cloned, judged and served, and not played.
     """
 
     name = "games"
@@ -115,12 +130,16 @@ class Games:
     @property
     def length(self) -> int:
         """Units of a move: one, or as many as it has factors."""
-        return self.moves.length
+        return self.moves.length if self.options.game else 1
 
     @property
     def features(self) -> int:
-        """F, how many numbers a policy reads of an observation."""
-        return self.observations.features
+        """F, how many numbers a policy reads: of an observation, and of what is asked for."""
+        return self.observations.features + self._wishes
+
+    @property
+    def _wishes(self) -> int:
+        return hindsight.NUMBERS if self.options.asked else 0
 
     @property
     def observations(self) -> Observations:
@@ -129,39 +148,91 @@ class Games:
 
     @property
     def moves(self) -> Moves:
-        """How moves are."""
-        return self._spaces[1]
+        """How moves are.
+
+        Raises:
+            GameError: the game is known from logs alone.
+        """
+        moves = self._spaces[1]
+        if moves is None:
+            raise GameError(
+                'nobody can play here: [domain] game = "" is known from logs alone. Name a '
+                "Gymnasium environment as game, or learn from what players did: heedful pretrain"
+            )
+        return moves
 
     def vocabulary(self, snapshot: Snapshot) -> Vocabulary:
-        """Return the moves of the game, whatever was played so far."""
-        return Vocabulary(self.moves.units)
+        """Return the moves of the game; of one that is known from logs, those that are known.
+
+        Raises:
+            ValueError: the game is known from logs, and nothing is logged yet.
+        """
+        if self.options.game:
+            return Vocabulary(self.moves.units)
+        known = self.options.moves or tuple(sorted(_moves_of(snapshot)))
+        if not known:
+            raise ValueError(
+                'no move is known yet: with [domain] game = "" moves are those of the log, so '
+                "import matches first (heedful import), or list them as moves"
+            )
+        return Vocabulary(known)
 
     def schema(self, vocabulary: Vocabulary) -> Schema:
         """Return what the events look like."""
         return schema_of(self, vocabulary)
 
     def observe(self, context: Context, vocabulary: Vocabulary) -> Observed:
-        """Read what was observed, as one event.
+        """Read what others moved, one event each, and then what was observed, as one more.
 
         Raises:
-            ValueError: the context has no observation, or one of another length.
+            ValueError: the context has no observation, or one of another length; or what it holds
+                is no list of moves, or no number.
         """
-        return np.full(1, -1, np.int32), self.observations.read(self._numbers(context))
+        heard = vocabulary.indexes(_units(context, MOVES) or ())
+        numbers = self._features(context)
+        features = np.zeros((len(heard) + len(numbers), self.features), np.float32)
+        features[len(heard) :] = numbers
+        return np.concatenate([heard, np.full(len(numbers), -1, np.int32)]), features
+
+    def _features(self, context: Context) -> npt.NDArray[np.float32]:
+        """Return what a policy reads of a context, [1, F], or [0, F] where it says nothing."""
+        wished = ASKED in context and self._wishes > 0
+        if not self.observations.numbers and not wished:
+            return np.zeros((0, self.features), np.float32)
+        if OBSERVATION not in context and hindsight.OUTCOME in context:
+            return np.zeros((0, self.features), np.float32)  # an end without its last observation
+        read = self.observations.read(self._numbers(context))
+        return np.concatenate([read, self._wish(context)], axis=1) if self._wishes else read
 
     def _numbers(self, context: Context) -> npt.NDArray[np.float32]:
-        """Return the numbers of a context, [1, W].
+        """Return the numbers that were observed, [1, W].
 
         Raises:
-            ValueError: it has no observation, or one of another length.
+            ValueError: there are none, or of another length.
         """
         given = context.get(OBSERVATION)
-        numbers = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
-        if numbers.shape[1] != self.observations.numbers:
+        seen = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
+        if seen.shape[1] != self.observations.numbers:
             raise ValueError(
-                f"a context of {self.options.game} needs {OBSERVATION!r}, a list of "
-                f"{self.observations.numbers} numbers; this one has {numbers.shape[1]}"
+                f"a context of {self.options.game or 'this game'} needs {OBSERVATION!r}, a list of "
+                f"{self.observations.numbers} numbers; this one has {seen.shape[1]}"
             )
-        return numbers
+        return seen
+
+    def _wish(self, context: Context) -> npt.NDArray[np.float32]:
+        """Return what is asked for as numbers, [1, 2]: whether it is known, and where it lies."""
+        asked = context.get(ASKED)
+        if asked is None:
+            return np.zeros((1, hindsight.NUMBERS), np.float32)
+        if isinstance(asked, bool) or not isinstance(asked, int | float):
+            raise RecordError(
+                ASKED, f"is {asked!r}", "give the outcome that is asked for, a number"
+            )
+        return hindsight.wish(np.array([asked]), self._outcomes)
+
+    @property
+    def _outcomes(self) -> tuple[float, float]:
+        return self.options.outcome_min, self.options.outcome_max
 
     def encode(
         self,
@@ -174,6 +245,22 @@ class Games:
     ) -> Streams:
         """Turn a snapshot or a rollout into streams, with the core's encoder."""
         return encode(self, snapshot, vocabulary, rewards=rewards, matured=matured, gamma=gamma)
+
+    def in_hindsight(
+        self, streams: Streams, snapshot: Snapshot, share: float, rng: np.random.Generator
+    ) -> Streams:
+        """Return streams as if what a match came to had been asked for, in a share of the matches.
+
+        See :class:`heedful.contract.Hindsight`.
+        """
+        if not self._wishes:
+            return streams
+        columns = slice(self.features - self._wishes, self.features)
+        return hindsight.in_hindsight(streams, snapshot, columns, self._outcomes, share, rng)
+
+    def read_file(self, path: Path, findings: Findings, how: Reading) -> Iterator[FileRow]:
+        """Yield the rows of a file; see :func:`heedful.domains.games.files.read_file`."""
+        return files.read_file(self, path, findings, how)
 
     def choices(self, request: Mapping[str, object]) -> ChoiceSet:
         """Return the legal moves, of which the caller may allow or forbid some.
@@ -191,8 +278,10 @@ class Games:
             groups=self._factors,
         )
 
-    def environment(self, n: int, seed: int, options: Mapping[str, Any]) -> Game:
+    def environment(self, n: int, seed: int, options: Mapping[str, Any]) -> Game | None:
         """Return ``n`` games side by side, stepped as a vector where the game offers that.
+
+        Of a game that is known from logs alone there are none.
 
         Args:
             n: how many.
@@ -203,7 +292,7 @@ class Games:
         Raises:
             GameError: it cannot be made.
         """
-        return self.around(self._made(n, options))
+        return self.around(self._made(n, options)) if self.options.game else None
 
     def around(self, environment: VectorEnv[Any, Any, Any]) -> Game:
         """Return ``environment``, which has the spaces of this game, as rows of numbers."""
@@ -213,6 +302,7 @@ class Games:
             self.observations,
             self.moves,
             bounded=self.options.bounded,
+            wishes=self._wishes,
         )
 
     def context(self, observation: npt.NDArray[Any]) -> Context:
@@ -236,6 +326,8 @@ class Games:
 
     def show(self, steps: Sequence[Step], start: int, *, text: bool) -> Sequence[Scene]:
         """Return what is seen in a clip of a logged episode; see `clips.shown`."""
+        if not self.options.game:
+            return [words(step) for step in steps[start:]]
         read, moves = self.observations, self.moves
         return shown(
             self._one,
@@ -256,8 +348,12 @@ class Games:
         return cast("gymnasium.Env[Any, Any]", made)
 
     @cached_property
-    def _spaces(self) -> tuple[Observations, Moves]:
-        options, one = self.options, self._one(None)
+    def _spaces(self) -> tuple[Observations, Moves | None]:
+        options = self.options
+        if not options.game:
+            anything = gymnasium.spaces.Box(-np.inf, np.inf, (options.observed,), np.float32)
+            return Observations(anything), None
+        one = self._one(None)
         try:
             observations = Observations(one.observation_space, one_hot=options.one_hot)
             return observations, Moves(one.action_space, bins=options.bins)
@@ -314,3 +410,14 @@ def _units(request: Mapping[str, object], key: str) -> tuple[str, ...] | None:
     if not isinstance(given, list | tuple) or not all(isinstance(unit, str) for unit in given):
         raise ValueError(f"{key}: expected a list of moves, each a string")
     return tuple(given)
+
+
+def _moves_of(snapshot: Snapshot) -> set[str]:
+    """Return all moves that a log speaks of: made, heard of, or possible."""
+    found = set(snapshot.names.units)
+    for choices in snapshot.names.choice_sets:
+        found.update(choices.allowed or ())
+    contexts = snapshot.decisions.contexts
+    for row in np.flatnonzero(np.diff(contexts.offsets)).tolist():
+        found.update(json.loads(contexts[row]).get(MOVES, ()))
+    return found

@@ -45,6 +45,7 @@ class Game:
         moves: Moves,
         *,
         bounded: bool = True,
+        wishes: int = 0,
     ) -> None:
         """Stand around ``inner``.
 
@@ -54,11 +55,14 @@ class Game:
             observations: how its observations are read.
             moves: how its actions are.
             bounded: refuse observations outside their space; NaN and infinities are in any case.
+            wishes: numbers of a context beside those observed, for what is asked for; in play
+                nobody asks, and they are 0.
         """
         self.num_envs: int = inner.num_envs
         self.metadata: dict[str, Any] = inner.metadata
         self.observations, self.moves = observations, moves
         self._inner, self._name, self._bounded = inner, name, bounded
+        self._wishes = np.zeros((inner.num_envs, wishes), np.float32)
         mode = inner.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._same_step = AutoresetMode(mode) is AutoresetMode.SAME_STEP
         self._all_legal = np.ones((self.num_envs, len(moves.units)), np.float32)
@@ -73,7 +77,10 @@ class Game:
     def read(self, observation: Rows) -> tuple[Rows, Flags]:
         """Return what a policy reads of rows, [n, F], and which moves are legal, bool [n, V]."""
         seen = self.observations.numbers
-        return self.observations.read(observation[:, :seen]), observation[:, seen:] > 0
+        read = self.observations.read(observation[:, :seen])
+        if self._wishes.shape[1]:
+            read = np.concatenate([read, self._wishes[: len(read)]], axis=1)
+        return read, observation[:, seen:] > 0
 
     def actions(self, units: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return values [n, length] of unit numbers in the order of the factors."""

@@ -122,20 +122,20 @@ class _Entry:
             return
         for choices in row.choice_sets:
             admission.choice_set(choices)
-        statuses = []
-        for number, record in enumerate(row.records):
+        statuses: list[str] = []
+        for record in row.records:
             receipt = admission.admit(record)
             if not receipt.kept:
-                self._refuse(row, number, receipt.reason)
+                self._refuse(row, receipt.reason, half=bool({*statuses} - {"duplicate"}))
                 return
             statuses.append(receipt.status)
         fresh = any(status != "duplicate" for status in statuses)
         self.added += fresh
         self.duplicates += not fresh
 
-    def _refuse(self, row: FileRow, number: int, reason: str) -> None:
-        """Take down that the log has the row's first decision, and has it otherwise."""
-        if number:  # half of the row is in; as ids come from content, that is a fault of ours
+    def _refuse(self, row: FileRow, reason: str, *, half: bool) -> None:
+        """Take down that the log has some of the row, and has it otherwise."""
+        if half:  # part of the row is in, and nothing that was written can be taken back alone
             raise StoreError(f"line {row.line}: {reason}; nothing was added")
         hint = f"{reason}; it was imported before, under other options or another tokenizer"
         self._findings.add(Problem(row.line, "", "conflict", "", hint), row.raw)

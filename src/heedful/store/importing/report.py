@@ -21,8 +21,8 @@ class Problem:
         column: the column's name in the file; empty where the line as a whole is meant.
         rule: which rule it breaks, in a word: ``empty``, ``column``, ``fields``, ``syntax``,
             ``encoding``, ``required``, ``text``, ``number``, ``bounds``, ``time``, ``conflict``,
-            ``decision`` (it does not fit the others of its slate), ``rate`` (its subject is too
-            fast for a person), ``damaged``.
+            ``decision`` (it does not fit the others of its slate or match), ``order`` (it stands
+            behind what follows it), ``rate`` (its subject is too fast for a person), ``damaged``.
         value: what stands there, shortened.
         hint: what to do.
     """
