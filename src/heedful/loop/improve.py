@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from heedful.contract import Conversation, NumericEnvironment
+from heedful.contract import Contested, Conversation, Environment, NumericEnvironment
 from heedful.loop import start
 from heedful.loop.bench import Bench
 from heedful.loop.direct import SORT_OF, Direct, learn_directly
@@ -21,6 +21,7 @@ from heedful.loop.replies import label_columns, reply_reward
 from heedful.loop.rollouts import Recorded
 from heedful.loop.router import AUTO, REINFORCE, Route, found_in, route
 from heedful.loop.run import fingerprint
+from heedful.loop.self_play import Pool, SelfPlay
 from heedful.loop.told import gather
 from heedful.loop.vectorised import Vectorised, memoryless
 from heedful.policy import Batch, Policy, Vocabulary, clone, load
@@ -137,7 +138,7 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
             objective=cast(OnPolicy, chosen.objective),
             seed=seed,
             longest=bench.domain.length,
-            cut=rollouts.single if isinstance(rollouts, Vectorised) else _as_played,
+            cut=rollouts.single if isinstance(rollouts, Vectorised | SelfPlay) else _as_played,
         )
     finally:
         run.close()
@@ -171,7 +172,7 @@ def _trainable(policy: Policy) -> Policy:
 
 def _rollouts(
     bench: Bench, policy: Policy, vocabulary: Vocabulary, snapshot: Snapshot, chosen: Route
-) -> Recorded | Vectorised:
+) -> Recorded | Vectorised | SelfPlay:
     """Return the domain's environment as a source of rollouts, in arrays where that is enough."""
     domain, section, seed = bench.domain, bench.config.interact, bench.config.workspace.seed
     talks = isinstance(domain, Conversation)
@@ -191,6 +192,8 @@ def _rollouts(
             f"{domain.name} has no environment: choose an objective that learns from the log, "
             'or "auto"'
         )
+    if section.opponents != "environment":
+        return _self_play(bench, policy, environment)
     if isinstance(environment, NumericEnvironment) and memoryless(policy):
         steps, gamma = section.decisions, section.gamma
         return Vectorised(environment, steps=steps, gamma=gamma, seed=seed)
@@ -205,6 +208,29 @@ def _rollouts(
         fresh=talks,
         text=cast(Conversation, domain).text if talks else " ".join,
     )
+
+
+def _self_play(bench: Bench, policy: Policy, environment: Environment) -> SelfPlay:
+    """Return games against itself and its past.
+
+    Raises:
+        ValueError: nobody else acts in the environment, or the policy has a memory.
+    """
+    section, seed = bench.config.interact, bench.config.workspace.seed
+    asked = f'[interact] opponents = "{section.opponents}" plays against itself'
+    if not isinstance(environment, Contested):
+        raise ValueError(
+            f"{asked}, and in the environment of the domain {bench.domain.name} nobody else acts: "
+            'choose "environment"'
+        )
+    if not memoryless(policy):
+        raise ValueError(
+            f"{asked}, and this policy of kind {policy.spec()['kind']!r} remembers what was before "
+            'the last context: train one of [policy] kind = "feedforward"'
+        )
+    assert section.opponents != "environment"
+    pool = Pool(every=section.pool_every, size=section.pool, drawn=section.opponents)
+    return SelfPlay(environment, steps=section.decisions, gamma=section.gamma, seed=seed, pool=pool)
 
 
 def openings(domain: Conversation, snapshot: Snapshot) -> list[Context]:

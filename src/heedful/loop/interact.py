@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -76,6 +76,19 @@ class Rollouts(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Rollouts, Protocol):
+    """Rollouts that depend on earlier rounds by more than the policy: checkpoints hold it, too."""
+
+    def kept(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what the next round depends on: facts as JSON, and tensors by name."""
+        ...
+
+    def take_up(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Go on from there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """How learning went.
@@ -126,7 +139,7 @@ def interact(
         enough: looks at each round's numbers and may end it.
     """
     job = _Learning(policy, reference, section, objective, seed, longest, cut)
-    job.restore(run.resume())
+    job.restore(run.resume(), rollouts)
     if section.normalise and not job.number:
         job.measure(rollouts)
     collapse = ""
@@ -148,7 +161,7 @@ def interact(
             job.back()
             break
         if (number + 1) % section.save == 0:
-            run.save(job.checkpoint(number + 1, found))
+            run.save(job.checkpoint(number + 1, found, rollouts))
         if done:
             break
     if collapse:
@@ -333,8 +346,9 @@ class _Learning:
             metrics |= {"score": self.kept.score, "round": float(self.kept.number)}
         return Interaction({**metrics, "collapsed": float(bool(collapse))}, collapse)
 
-    def checkpoint(self, number: int, found: Mapping[str, float]) -> Checkpoint:
+    def checkpoint(self, number: int, found: Mapping[str, float], rollouts: Rollouts) -> Checkpoint:
         """Return everything that the next round depends on."""
+        remembered = rollouts.kept() if isinstance(rollouts, Remembering) else ({}, {})
         facts = {
             "step": self.optimiser.step_count,
             "number": number,
@@ -343,6 +357,7 @@ class _Learning:
             "kept": self.kept.facts(),
             "watchdog": self.watchdog.facts(),
             "found": {n: v for n, v in found.items() if not math.isnan(v)},
+            "rollouts": remembered[0],
         }
         return Checkpoint.of(
             facts,
@@ -350,9 +365,10 @@ class _Learning:
             optimiser=self.optimiser.tensors(),
             kept=self.kept.weights,
             well=self.well,
+            rollouts=remembered[1],
         )
 
-    def restore(self, checkpoint: Checkpoint | None) -> None:
+    def restore(self, checkpoint: Checkpoint | None, rollouts: Rollouts) -> None:
         """Take up a checkpoint."""
         if checkpoint is None:
             return
@@ -365,6 +381,8 @@ class _Learning:
         self.scores.extend(facts["scores"])
         self.scale = Scale(*facts["scale"])
         self.number, self.found = facts["number"], facts["found"]
+        if isinstance(rollouts, Remembering):
+            rollouts.take_up(facts["rollouts"], checkpoint.group("rollouts"))
 
 
 def looks_of(batch: Batch) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.config import FILE_NAME, checked_options
 from heedful.contract import Observed, Streams, encode, schema_of
-from heedful.domains.games.boards import TIC_TAC_TOE_ID, register
+from heedful.domains.games.boards import TIC_TAC_TOE_ID, BoardMatch, board_within, register
 from heedful.domains.games.environment import Game, GameError
 from heedful.domains.games.spaces import BINS, Moves, Observations
 from heedful.policy import Channel, Schema, Vocabulary
@@ -223,6 +223,20 @@ class Games:
     def action(self, units: Sequence[str], vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
         """Return the value of each factor of a move, [length]."""
         return self.moves.values(units)
+
+    def match(self) -> BoardMatch:
+        """Return a new game of two; see :class:`heedful.contract.playing.Playing`.
+
+        Raises:
+            ValueError: the game is none of the boards.
+        """
+        board = board_within(self.options.game, self.options.given)
+        if board is None:
+            raise ValueError(
+                f'[domain] game = "{self.options.game}" is no game of two in turn that is known '
+                "here: people play on the boards, such as heedful/ConnectFour-v0"
+            )
+        return BoardMatch(board, self.context)
 
     @cached_property
     def _spaces(self) -> tuple[Observations, Moves]:
