@@ -417,15 +417,20 @@ class Workspace:
         return status(self.bench())
 
     @contextmanager
-    def serving(self, *, seed: int | None = None) -> Iterator[Service]:
+    def serving(self, *, seed: int | None = None, version: str | None = None) -> Iterator[Service]:
         """Serve decisions and take in feedback, as the log's one writer, until the block ends.
 
         Args:
             seed: of the draws; ``[workspace] seed`` by default.
+            version: the one that decides for everybody; by default the live one, and the one on
+                trial for its share.
 
         Raises:
-            StoreError: another process writes the log.
+            StoreError: another process writes the log, or there is no such version.
+            ValueError: the version is refused, which is never served.
         """
+        if version is not None and self.registry.version(version).state == "refused":
+            raise ValueError(f"version {version} is refused, and a refused one never decides")
         from heedful.serve import Service  # and with it the web server, which nothing else needs
 
         config = self.config
@@ -440,6 +445,7 @@ class Workspace:
                 window=config.policy.window,
                 clock=self.clock,
                 seed=config.workspace.seed if seed is None else seed,
+                only=version,
             ) as service,
         ):
             yield service

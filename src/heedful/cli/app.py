@@ -15,6 +15,7 @@ from heedful.cli import (
     learning,
     operating,
     planning,
+    playing,
     recommending,
     serving,
     showing,
@@ -81,6 +82,7 @@ def command() -> typer.Typer:
     app.command("audit")(operating.audit)
     app.command("serve")(serving.serve)
     app.command("chat")(chatting.chat)
+    app.command("play")(playing.play)
     app.command("run")(learning.run)
     app.command("recommend")(recommending.recommend)
     app.command("label")(labelling.label)

@@ -372,6 +372,13 @@ class Interact(Section):
         -1.0, "conversations: what a reply earns that was cut off before its end", ge=-1e9, le=1e9
     )
     rounds: int = key(100, "how often it plays, and then learns from it", ge=1, le=10_000_000)
+    opponents: Literal["environment", "uniform", "prioritised"] = key(
+        "environment",
+        "games: against the environment's opponent; or itself and its past, drawn uniformly or the "
+        "harder the more often",
+    )
+    pool: int = key(20, "versions of its past that it is played against", ge=2, le=10_000)
+    pool_every: int = key(10, "rounds between two of them", ge=1, le=1_000_000)
     environments: int = key(64, "environments that are played side by side", ge=1, le=100_000)
     decisions: int = key(1, "decisions in each of them in a round", ge=1, le=1_000_000)
     group: int = key(

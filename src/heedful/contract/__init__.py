@@ -4,7 +4,7 @@ from heedful.contract.conversation import Conversation, Message, stream_of
 from heedful.contract.description import described, portraits, schema_of, unit_features
 from heedful.contract.domain import Domain, Observed, Reader
 from heedful.contract.encode import as_rule, encode
-from heedful.contract.environment import Environment, NumericEnvironment
+from heedful.contract.environment import Answer, Contested, Environment, NumericEnvironment
 from heedful.contract.files import Exported, Exports, Files, Reading
 from heedful.contract.hindsight import Hindsight
 from heedful.contract.labels import Label, as_shown, demonstrations, labelled
@@ -14,7 +14,9 @@ from heedful.contract.stream import Stream
 from heedful.contract.streams import Rule, SlotColumns, Streams, Window, window_start
 
 __all__ = [
+    "Answer",
     "Categories",
+    "Contested",
     "Conversation",
     "Domain",
     "Environment",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -67,4 +67,26 @@ class NumericEnvironment(Environment, Protocol):
 
     def actions(self, units: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return what ``Domain.action`` returns, [n, K], of units by their place, int64 [n, K]."""
+        ...
+
+
+Answer = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+"""Who moves for the other side: takes observations [m, ...] as that side sees them, and which
+environments they are of, int64 [m]; returns actions [m, K]."""
+
+
+@runtime_checkable
+class Contested(NumericEnvironment, Protocol):
+    """An environment in which somebody else acts as well, whose place another policy can take.
+
+    To whoever learns in it the other side's actions are a part of the environment: one step is its
+    own action and all that follows until it acts again.
+    """
+
+    def contest(self, answer: Answer) -> None:
+        """Let ``answer`` act for the other side from now on, and draw the sides anew each episode.
+
+        Raises:
+            ValueError: nobody else acts in this environment.
+        """
         ...

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from heedful.loop.bench import Bench
-from heedful.loop.interact import Rollout, Rollouts
+from heedful.loop.interact import Remembering, Rollout, Rollouts
 from heedful.policy import Batch, EventKind, Policy, Vocabulary
 from heedful.reward import Fitted, RewardError
 from heedful.reward.clips import MEMBERS, ClipPairs, ClipReward, Fitting, fit_linear
@@ -190,6 +191,15 @@ class Preferred:
             score=float(rewards[last].mean()),
             metrics={**made.metrics, "own": made.score, "doubt": doubt},
         )
+
+    def kept(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return what a checkpoint holds of the rollouts inside."""
+        return self._inner.kept() if isinstance(self._inner, Remembering) else ({}, {})
+
+    def take_up(self, facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Go on from there."""
+        if isinstance(self._inner, Remembering):
+            self._inner.take_up(facts, tensors)
 
 
 def steps_of(

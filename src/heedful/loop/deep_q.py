@@ -160,9 +160,9 @@ class _DeepQ(Learner):
         old = cast(nn.Module, self.old).state_dict()
         return {"old": old, "memory": self.memory.tensors()}
 
-    def restore(self, checkpoint: Checkpoint | None) -> None:
+    def restore(self, checkpoint: Checkpoint | None, rollouts: Rollouts) -> None:
         """Take up a checkpoint."""
-        super().restore(checkpoint)
+        super().restore(checkpoint, rollouts)
         if checkpoint is None:
             return
         cast(nn.Module, self.old).load_state_dict(checkpoint.group("old"))

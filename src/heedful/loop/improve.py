@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import nn
 
 from heedful.config import Config
-from heedful.contract import Conversation, NumericEnvironment
+from heedful.contract import Contested, Conversation, Environment, NumericEnvironment
 from heedful.loop import start
 from heedful.loop.bench import Bench
 from heedful.loop.clips import Preferred, wanted
@@ -25,6 +25,7 @@ from heedful.loop.replies import label_columns, reply_reward
 from heedful.loop.rollouts import Recorded
 from heedful.loop.router import AUTO, DEEP_Q, PLAYED, REINFORCE, Route, found_in, route
 from heedful.loop.run import Run, fingerprint
+from heedful.loop.self_play import Pool, SelfPlay
 from heedful.loop.told import gather
 from heedful.loop.vectorised import Vectorised, memoryless
 from heedful.policy import Batch, Greedy, Policy, Vocabulary, clone, load
@@ -139,7 +140,7 @@ def played(bench: Bench, parent: Version, snapshot: Snapshot, chosen: Route) -> 
     before = _changeable(without_floor(loaded.policy), parent, chosen)
     policy = _trainable(before)
     rollouts = _rollouts(bench, policy, loaded.vocabulary, snapshot, chosen)
-    cut = rollouts.single if isinstance(rollouts, Vectorised) else _as_played
+    cut = rollouts.single if isinstance(rollouts, Vectorised | SelfPlay) else _as_played
     want = wanted(bench, snapshot) if config.reward.clips else None
     source = rollouts if want is None else Preferred(rollouts, want, loaded.vocabulary)
     reward = None if want is None else want.name
@@ -233,7 +234,7 @@ def _trainable(policy: Policy) -> Policy:
 
 def _rollouts(
     bench: Bench, policy: Policy, vocabulary: Vocabulary, snapshot: Snapshot, chosen: Route
-) -> Recorded | Vectorised:
+) -> Recorded | Vectorised | SelfPlay:
     """Return the domain's environment as a source of rollouts, in arrays where that is enough."""
     domain, section, seed = bench.domain, bench.config.interact, bench.config.workspace.seed
     talks = isinstance(domain, Conversation)
@@ -255,6 +256,8 @@ def _rollouts(
             f"{domain.name} has no environment: choose an objective that learns from the log, "
             'or "auto"'
         )
+    if section.opponents != "environment":
+        return _self_play(bench, policy, environment)
     if isinstance(environment, NumericEnvironment) and memoryless(policy):
         steps, gamma = section.decisions, section.gamma
         return Vectorised(environment, steps=steps, gamma=gamma, seed=seed)
@@ -269,6 +272,29 @@ def _rollouts(
         fresh=talks,
         text=cast(Conversation, domain).text if talks else " ".join,
     )
+
+
+def _self_play(bench: Bench, policy: Policy, environment: Environment) -> SelfPlay:
+    """Return games against itself and its past.
+
+    Raises:
+        ValueError: nobody else acts in the environment, or the policy has a memory.
+    """
+    section, seed = bench.config.interact, bench.config.workspace.seed
+    asked = f'[interact] opponents = "{section.opponents}" plays against itself'
+    if not isinstance(environment, Contested):
+        raise ValueError(
+            f"{asked}, and in the environment of the domain {bench.domain.name} nobody else acts: "
+            'choose "environment"'
+        )
+    if not memoryless(policy):
+        raise ValueError(
+            f"{asked}, and this policy of kind {policy.spec()['kind']!r} remembers what was before "
+            'the last context: train one of [policy] kind = "feedforward"'
+        )
+    assert section.opponents != "environment"
+    pool = Pool(every=section.pool_every, size=section.pool, drawn=section.opponents)
+    return SelfPlay(environment, steps=section.decisions, gamma=section.gamma, seed=seed, pool=pool)
 
 
 def openings(domain: Conversation, snapshot: Snapshot) -> list[Context]:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -78,6 +78,19 @@ class Rollouts(Protocol):
             number: of the round, from 0. Those whose randomness follows from it, and not from
                 what was played before, can be taken up again with the same bits.
         """
+        ...
+
+
+@runtime_checkable
+class Remembering(Rollouts, Protocol):
+    """Rollouts that depend on earlier rounds by more than the policy: checkpoints hold it, too."""
+
+    def kept(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what the next round depends on: facts as JSON, and tensors by name."""
+        ...
+
+    def take_up(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Go on from there."""
         ...
 
 
@@ -151,7 +164,7 @@ def play_and_learn(
         enough: looks at each round's numbers and may end it.
     """
     section = job.section
-    job.restore(run.resume())
+    job.restore(run.resume(), rollouts)
     if section.normalise and not job.number:
         job.measure(rollouts)
     collapse = ""
@@ -173,7 +186,7 @@ def play_and_learn(
             job.back()
             break
         if (number + 1) % section.save == 0:
-            run.save(job.checkpoint(number + 1, found))
+            run.save(job.checkpoint(number + 1, found, rollouts))
         if done:
             break
     if collapse:
@@ -277,8 +290,9 @@ class Learner(ABC):
             metrics |= {chosen_by: self.kept.score, "round": float(self.kept.number)}
         return Interaction({**metrics, "collapsed": float(bool(collapse))}, collapse)
 
-    def checkpoint(self, number: int, found: Mapping[str, float]) -> Checkpoint:
+    def checkpoint(self, number: int, found: Mapping[str, float], rollouts: Rollouts) -> Checkpoint:
         """Return everything that the next round depends on."""
+        remembered = rollouts.kept() if isinstance(rollouts, Remembering) else ({}, {})
         facts = {
             "step": self.optimiser.step_count,
             "number": number,
@@ -287,6 +301,7 @@ class Learner(ABC):
             "kept": self.kept.facts(),
             "watchdog": self.watchdog.facts(),
             "found": {n: v for n, v in found.items() if not math.isnan(v)},
+            "rollouts": remembered[0],
         }
         return Checkpoint.of(
             facts,
@@ -294,10 +309,11 @@ class Learner(ABC):
             optimiser=self.optimiser.tensors(),
             kept=self.kept.weights,
             well=self.well,
+            rollouts=remembered[1],
             **self.tensors(),
         )
 
-    def restore(self, checkpoint: Checkpoint | None) -> None:
+    def restore(self, checkpoint: Checkpoint | None, rollouts: Rollouts) -> None:
         """Take up a checkpoint."""
         if checkpoint is None:
             return
@@ -310,6 +326,8 @@ class Learner(ABC):
         self.scores.extend(facts["scores"])
         self.scale = Scale(*facts["scale"])
         self.number, self.found = facts["number"], facts["found"]
+        if isinstance(rollouts, Remembering):
+            rollouts.take_up(facts["rollouts"], checkpoint.group("rollouts"))
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """Return what else the next round depends on, in groups; who has any restores it."""

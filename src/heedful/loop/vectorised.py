@@ -41,7 +41,13 @@ class Vectorised:
     """
 
     def __init__(
-        self, environment: NumericEnvironment, *, steps: int, gamma: float, seed: int
+        self,
+        environment: NumericEnvironment,
+        *,
+        steps: int,
+        gamma: float,
+        seed: int,
+        fresh: bool = False,
     ) -> None:
         """Play nothing yet.
 
@@ -50,8 +56,11 @@ class Vectorised:
             steps: of each of them in a round.
             gamma: discount between decisions.
             seed: of the environment and of the draws.
+            fresh: begin all games anew for every round: what is played in it then follows from its
+                number and the policy alone.
         """
         self._environment, self._steps, self._gamma, self._seed = environment, steps, gamma, seed
+        self._fresh = fresh
         self._places = list(environment.places)
         self._rng = torch.Generator()
         self._next = 0
@@ -74,7 +83,7 @@ class Vectorised:
                 f"{type(policy).__name__} remembers what was before the last context: let a "
                 "Collector play it, or use a feedforward policy"
             )
-        if self._transitions is None or number != self._next:
+        if self._transitions is None or self._fresh or number != self._next:
             self._begin(number)
         self._next = number + 1
         round_ = self._play(policy)
@@ -104,6 +113,19 @@ class Vectorised:
         }
         tensors["positions"] = places.expand(len(row), -1)
         return replace(batch, **tensors, events=events, choices=_moved(batch.choices, at))
+
+    @torch.no_grad()
+    def answer(self, policy: Policy, rows: npt.NDArray[np.float32]) -> Ints:
+        """Return what ``policy``, which has no memory, does in places of its own, [m, K].
+
+        Args:
+            policy: in evaluation mode.
+            rows: [m, ...], what it observes.
+        """
+        seen, legal = self._environment.read(rows)
+        events = replace(contexts(len(rows)), features=torch.from_numpy(seen)[:, None])
+        units, _ = self._choose(policy, policy.start(len(rows)), events, legal)
+        return self._environment.actions(units)
 
     def _begin(self, number: int) -> None:
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])

@@ -13,7 +13,7 @@ from heedful.contract import Conversation, Domain
 from heedful.policy import Floor, Loaded, Mask, Policy, Vocabulary
 from heedful.serve.logs import event
 from heedful.store import Snapshot, StoreError
-from heedful.store.registry import Registry, Trial, assigned
+from heedful.store.registry import Registry, Trial, Version, assigned
 
 Load = Callable[[Path], Loaded]
 
@@ -109,9 +109,26 @@ class Policies:
         absence: what to say to those for whom nothing decides.
     """
 
-    def __init__(self, registry: Registry, domain: Domain, *, load: Load, floor: float) -> None:
-        """Follow ``registry``; ``floor`` is the share of exploration."""
+    def __init__(
+        self,
+        registry: Registry,
+        domain: Domain,
+        *,
+        load: Load,
+        floor: float,
+        only: str | None = None,
+    ) -> None:
+        """Follow ``registry``; ``floor`` is the share of exploration.
+
+        Args:
+            registry: says which version is live.
+            domain: what a unit is.
+            load: reads a policy.
+            floor: the share of exploration.
+            only: the version that decides for everybody, whatever is live.
+        """
         self._registry, self._domain, self._load, self._floor = registry, domain, load, floor
+        self._only = only
         self._generation = -1
         self._retry_at = float("inf")
         self._loaded: dict[str, Served] = {}
@@ -132,7 +149,7 @@ class Policies:
             generation = self._registry.generation()
             if generation == self._generation and time.monotonic() < self._retry_at:
                 return
-            live, trial = self._registry.live(), self._registry.trial()
+            live, trial = self._deciding()
             self.blocked = self._registry.blocked()
             self._drop_stopped()
         except StoreError as error:
@@ -149,6 +166,13 @@ class Policies:
         self.candidate = self._get(trial.candidate) if trial is not None else None
         kept = {served.version for served in (self.live, self.candidate) if served is not None}
         self._loaded = {version: self._loaded[version] for version in kept}
+
+    def _deciding(self) -> tuple[Version | None, Trial | None]:
+        """Return the version that decides and the trial beside it, as the registry has them now."""
+        if self._only is None:
+            return self._registry.live(), self._registry.trial()
+        version = self._registry.version(self._only)
+        return (None if version.state == "refused" else version), None
 
     def _drop_stopped(self) -> None:
         """Stop deciding by what was refused, even where the version before cannot be loaded."""

@@ -100,6 +100,7 @@ class Service:
         load: Load = load_policy,
         clock: Callable[[], float] = time.time,
         seed: int = 0,
+        only: str | None = None,
     ) -> None:
         """Start to serve.
 
@@ -115,6 +116,8 @@ class Service:
             clock: seconds since the epoch.
             seed: of the draws, together with how far log and held decisions go: a restarted service
                 does not repeat its draws, and the same log and seed give the same ones.
+            only: the version that decides for everybody, whichever is live or on trial; by default
+                those do. One that is refused never decides.
 
         Raises:
             ValueError: the key is too short, the window is odd, or the domain does not know how
@@ -129,7 +132,7 @@ class Service:
         options, self._limits = options or Serve(), limits or Limits()
         self.metrics, self._key, self._log, self.domain = Metrics(), key, log, domain
         self._registry, self._clock = registry, clock
-        self._policies = Policies(registry, domain, load=load, floor=options.floor)
+        self._policies = Policies(registry, domain, load=load, floor=options.floor, only=only)
         self._sessions = Sessions(log, domain, limit=self._limits.subjects)
         # What is held is not in the log, and must not be drawn again after a restart either.
         passed = log.watermark() + registry.n_held()

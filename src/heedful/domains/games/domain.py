@@ -18,7 +18,7 @@ from heedful.config import FILE_NAME, checked_options
 from heedful.contract import Observed, Reading, Streams, encode, schema_of
 from heedful.contract.clips import Scene, Step, words
 from heedful.domains.games import files, hindsight
-from heedful.domains.games.boards import TIC_TAC_TOE_ID, register
+from heedful.domains.games.boards import TIC_TAC_TOE_ID, BoardMatch, board_within, register
 from heedful.domains.games.clips.showing import shown
 from heedful.domains.games.environment import Game, GameError
 from heedful.domains.games.spaces import BINS, Moves, Observations
@@ -346,6 +346,20 @@ class Games:
             given |= {"render_mode": mode, "disable_env_checker": True}
         made = self._tried(lambda: gymnasium.make(self.options.game, **given))
         return cast("gymnasium.Env[Any, Any]", made)
+
+    def match(self) -> BoardMatch:
+        """Return a new game of two; see :class:`heedful.contract.playing.Playing`.
+
+        Raises:
+            ValueError: the game is none of the boards.
+        """
+        board = board_within(self.options.game, self.options.given)
+        if board is None:
+            raise ValueError(
+                f'[domain] game = "{self.options.game}" is no game of two in turn that is known '
+                "here: people play on the boards, such as heedful/ConnectFour-v0"
+            )
+        return BoardMatch(board, self.context)
 
     @cached_property
     def _spaces(self) -> tuple[Observations, Moves | None]:

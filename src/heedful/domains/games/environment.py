@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from heedful.contract import Answer
 from heedful.domains.games.spaces import Flags, Moves, Observations, Rows
 
 MASK = "action_mask"
@@ -85,6 +86,29 @@ class Game:
     def actions(self, units: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return values [n, length] of unit numbers in the order of the factors."""
         return self.moves.numbered(units)
+
+    def contest(self, answer: Answer) -> None:
+        """Let ``answer`` move for the other side; see :class:`heedful.contract.Contested`.
+
+        The environment inside has to have a method ``contest`` as the boards have it
+        (:class:`~heedful.domains.games.boards.BoardVectorEnv`).
+
+        Raises:
+            GameError: it has none.
+        """
+        inner = getattr(self._inner.unwrapped, "contest", None)
+        if inner is None:
+            raise GameError(
+                f"{self._name} has no second side that a policy could play: choose one of the "
+                "boards, or an environment with a method contest"
+            )
+
+        def rival(observed: Any, legal: Any, games: npt.NDArray[np.int64]) -> Any:
+            rows = self.observations.rows(observed, len(games))
+            mask = self.moves.mask(legal, len(games)).astype(np.float32)
+            return self.moves.native(answer(np.concatenate([rows, mask], axis=1), games))
+
+        inner(rival)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -7,10 +7,18 @@ a given opponent: `heedful/TicTacToe-v0` and `heedful/ConnectFour-v0`, once `reg
 
 from heedful.domains.games.boards.aec import aec_env
 from heedful.domains.games.boards.games import Games
+from heedful.domains.games.boards.match import BoardMatch
 from heedful.domains.games.boards.minimax import Solution, solve
 from heedful.domains.games.boards.opponents import OPPONENTS, Opponent, minimax, one_ply, uniform
+from heedful.domains.games.boards.players import Learned, Outcomes, worst_case
 from heedful.domains.games.boards.rules import BOARDS, CONNECT_FOUR, TIC_TAC_TOE, Board
-from heedful.domains.games.boards.single import CONNECT_FOUR_ID, TIC_TAC_TOE_ID, BoardEnv, register
+from heedful.domains.games.boards.single import (
+    CONNECT_FOUR_ID,
+    TIC_TAC_TOE_ID,
+    BoardEnv,
+    board_within,
+    register,
+)
 from heedful.domains.games.boards.vector import BoardVectorEnv
 
 __all__ = [
@@ -22,14 +30,19 @@ __all__ = [
     "TIC_TAC_TOE_ID",
     "Board",
     "BoardEnv",
+    "BoardMatch",
     "BoardVectorEnv",
     "Games",
+    "Learned",
     "Opponent",
+    "Outcomes",
     "Solution",
     "aec_env",
+    "board_within",
     "minimax",
     "one_ply",
     "register",
     "solve",
     "uniform",
+    "worst_case",
 ]

@@ -1,5 +1,6 @@
 """One game against a given opponent, as a Gymnasium environment; and both boards' names there."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium
@@ -8,10 +9,10 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from heedful.domains.games.boards.opponents import Opponent
-from heedful.domains.games.boards.rules import CONNECT_FOUR, TIC_TAC_TOE, Board
+from heedful.domains.games.boards.rules import CONNECT_FOUR, TIC_TAC_TOE, Board, board_of
 from heedful.domains.games.boards.vector import BoardVectorEnv
 
-__all__ = ["CONNECT_FOUR_ID", "TIC_TAC_TOE_ID", "BoardEnv", "register"]
+__all__ = ["CONNECT_FOUR_ID", "TIC_TAC_TOE_ID", "BoardEnv", "board_within", "register"]
 
 TIC_TAC_TOE_ID = "heedful/TicTacToe-v0"
 CONNECT_FOUR_ID = "heedful/ConnectFour-v0"
@@ -151,3 +152,16 @@ def register() -> None:
                 vector_entry_point=f"{BoardVectorEnv.__module__}:BoardVectorEnv",
                 kwargs={"board": board.name},
             )
+
+
+def board_within(name: str, options: Mapping[str, Any]) -> Board | None:
+    """The board that the environment called `name` is played on, None where it has none.
+
+    Args:
+        name: its id, of ours or of anybody who registered a :class:`BoardEnv`.
+        options: what it is made with.
+    """
+    spec = gymnasium.registry.get(name)
+    if spec is None or spec.entry_point not in (f"{__name__}:BoardEnv", BoardEnv):
+        return None
+    return board_of({**spec.kwargs, **options}["board"])

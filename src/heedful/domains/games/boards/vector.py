@@ -1,5 +1,6 @@
 """n games of one player against a given opponent, as a Gymnasium vector environment."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import gymnasium
@@ -18,6 +19,9 @@ __all__ = ["BoardVectorEnv"]
 Floats = NDArray[np.float64]
 Observations = NDArray[np.float32]
 Infos = dict[str, Any]
+Rival = Callable[[Observations, NDArray[np.int8], Moves], Moves]
+"""Who answers by what it observes, [m, 2, rows, columns], by the masks of legal moves [m, A], and
+by which games these are [m]: moves [m]."""
 
 _SEATS = (0, 1, None)
 
@@ -99,6 +103,15 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         self._done = np.ones(num_envs, dtype=np.bool_)  # ended, or never begun
         self._lost = np.zeros(num_envs, dtype=np.bool_)  # ended by an illegal move
         self._begun = False
+        self._rival: Rival | None = None
+
+    def contest(self, rival: Rival) -> None:
+        """Let ``rival`` answer in the opponent's place, and draw the seats of every episode.
+
+        Args:
+            rival: observes as the learner does, its own stones first.
+        """
+        self._rival, self._seat = rival, None
 
     @property
     def games(self) -> Games:
@@ -210,13 +223,21 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         asked = which & ~self._games.over & (self._games.turn != self._seats)
         if not asked.any():
             return
-        theirs, mine = self._games.sides(self._seats)
         moves = np.zeros(self.num_envs, dtype=np.int64)
-        moves[asked] = self.opponent(self.board, mine[asked], theirs[asked], self.np_random)
+        moves[asked] = self._answers(asked)
         try:
             self._games.play(moves, asked)
         except ValueError as error:
             raise ValueError(f"the opponent broke the rules: {error}") from error
+
+    def _answers(self, asked: Flags) -> Moves:
+        """[m] what the opponent, or the rival in its place, plays in the games of ``asked``."""
+        if self._rival is not None:
+            planes = self._games.planes(1 - self._seats)[asked]
+            legal = self._games.legal()[asked].astype(np.int8)
+            return self._rival(planes, legal, np.flatnonzero(asked))
+        theirs, mine = self._games.sides(self._seats)
+        return self.opponent(self.board, mine[asked], theirs[asked], self.np_random)
 
     def _overlong(self) -> Flags:
         if self._max_moves is None:
