@@ -1,4 +1,4 @@
-"""Games of Gymnasium learned by PPO to a stated mean return: what several benchmarks share."""
+"""Games of Gymnasium learned to a stated mean return: what several benchmarks share."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import gymnasium
 import torch
 import torch.utils.tensorboard  # here, so that no clock sees how long it takes
 
 from heedful.config import Interact
 from heedful.domains.games import Games
+from heedful.loop.deep_q import deep_q
 from heedful.loop.interact import interact
 from heedful.loop.run import Run
 from heedful.loop.vectorised import RECENT, Vectorised
-from heedful.policy import Feedforward
+from heedful.policy import Feedforward, Greedy, Policy
 from heedful.store import Snapshot
 
 SEEDS = range(5)
+APART = 1_000
+"""How far the seeds of the games a policy is judged in lie from those it was trained in."""
 
 # Neither a reference to stay near nor a floor of entropy: this is plain PPO from nothing.
 PLAIN: dict[str, Any] = {"kl": 0.0, "kl_limit": 0.0, "entropy_floor": 0.0, "fall": 0.0}
@@ -40,6 +44,7 @@ class Task:
         limit: steps after which it counts as missed.
         settings: of ``[interact]``, beside plain PPO.
         seeds: from which it is learned.
+        objective: by what.
     """
 
     game: str
@@ -47,6 +52,7 @@ class Task:
     limit: int
     settings: Mapping[str, Any]
     seeds: Sequence[int] = SEEDS
+    objective: Literal["ppo", "dqn"] = "ppo"
 
 
 @dataclass(frozen=True)
@@ -57,22 +63,27 @@ class Outcome:
         steps: decisions made.
         seconds: CPU seconds, imports excluded.
         reached: the mean return over the last 100 episodes; NaN before there were so many.
+        judged: the mean return of the best moves in 100 games of their own.
     """
 
     steps: int
     seconds: float
     reached: float
+    judged: float = math.nan
 
 
-def ours(task: Task, seed: int) -> Outcome:
-    """Learn ``task`` with the house's policy, trainer and optimiser loop."""
+def ours(task: Task, seed: int, *, judge: bool = False) -> Outcome:
+    """Learn ``task`` with the house's policy, trainer and optimiser loop; judging takes no time."""
     started = time.process_time()
     section = Interact(**{**PLAIN, **task.settings})
     per_round = section.environments * section.decisions
     section = section.model_copy(update={"rounds": math.ceil(task.limit / per_round)})
     games = Games({"game": task.game})
     torch.manual_seed(seed)
-    policy = Feedforward(games.schema(games.vocabulary(Snapshot.of([])))).eval()
+    policy = Feedforward(
+        games.schema(games.vocabulary(Snapshot.of([]))),
+        activation="relu" if task.objective == "dqn" else "tanh",
+    ).eval()
     environment = games.environment(section.environments, seed, {})
     rollouts = Vectorised(environment, steps=section.decisions, gamma=section.gamma, seed=seed)
     seen: list[float] = []
@@ -83,20 +94,38 @@ def ours(task: Task, seed: int) -> Outcome:
 
     with tempfile.TemporaryDirectory() as folder:
         run_ = Run(Path(folder), {})
-        interact(
-            policy,
-            policy,
-            rollouts,
-            section,
-            run_,
-            objective="ppo",
-            seed=seed,
-            cut=rollouts.single,
-            enough=enough,
-        )
+        if task.objective == "dqn":
+            deep_q(policy, rollouts, section, run_, seed=seed, enough=enough)
+        else:
+            interact(
+                policy,
+                policy,
+                rollouts,
+                section,
+                run_,
+                objective="ppo",
+                seed=seed,
+                cut=rollouts.single,
+                enough=enough,
+            )
         run_.close()
     environment.close()
-    return Outcome(len(seen) * per_round, time.process_time() - started, seen[-1])
+    seconds = time.process_time() - started
+    found = judged(games, policy, seed) if judge else math.nan
+    return Outcome(len(seen) * per_round, seconds, seen[-1], found)
+
+
+def judged(games: Games, policy: Policy, seed: int) -> float:
+    """Return the mean return of the best moves in 100 games, each in an environment of its own."""
+    limit = gymnasium.spec(games.options.game).max_episode_steps
+    assert limit is not None
+    environment = games.environment(RECENT, 0, {})
+    rollouts = Vectorised(environment, steps=limit, gamma=1.0, seed=APART + seed)
+    batch = rollouts.play(Greedy(policy).eval(), 0).batch
+    environment.close()
+    over = batch.bootstrap | (batch.mask & (batch.discounts == 0.0))
+    first = over.cumsum(1) - over.long() == 0  # up to the first end
+    return float((batch.rewards * (batch.mask & first)).sum(1).mean())
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -109,7 +138,7 @@ def told(outcome: Outcome, name: str, seed: int) -> Outcome:
     """Say on stderr how a seed went: the table is a while in coming."""
     print(
         f"{name}, seed {seed}: {outcome.reached:.1f} after {outcome.steps:,} steps and "
-        f"{outcome.seconds:.1f} CPU s",
+        f"{outcome.seconds:.1f} CPU s; {outcome.judged:.1f} judged apart",
         file=sys.stderr,
         flush=True,
     )

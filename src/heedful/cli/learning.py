@@ -146,7 +146,8 @@ def reinforce(
     """Make a candidate from the feedback in the log, or by playing.
 
     [reinforce] objective says how; "auto" takes what the feedback in the log can feed most: see
-    heedful canary. If learning collapses it stops, the last policy that was well is the candidate,
+    heedful canary. Where it learns by playing and there is no version yet it begins from nothing.
+    If learning collapses it stops, the last policy that was well is the candidate,
     and the command fails.
     """
     flags = overrides(
@@ -193,12 +194,16 @@ def _train(
     with outcome(interrupted=GOES_ON):
         with _shown(folder, flags) as opened:
             version = make(opened)
-            metrics = dict(opened.registry.card(version.name).metrics)
+            card = opened.registry.card(version.name)
+            metrics = dict(card.metrics)
+            begun = card.parent if card.parent and _is_fresh(opened, card.parent) else ""
         if json:
             print_json({"policy": version.name, "metrics": metrics})
         else:
             print_words(f"Version {version.name} is a candidate.")
             print_metrics(metrics)
+        if begun:
+            say(f"It began with version {begun}, a network that had learned nothing.")
         say(
             f"Curves: tensorboard --logdir {opened.runs}\n"
             f"What it is worth: heedful evaluate {folder} {version.name}"
@@ -210,6 +215,13 @@ def _train(
                 "learning_rate, or a higher kl"
             )
             raise typer.Exit(FAILED)
+
+
+def _is_fresh(opened: Workspace, name: str) -> bool:
+    """Say whether a version is a network that has learned nothing."""
+    from heedful.loop.steps import BEGUN
+
+    return opened.registry.card(name).step == BEGUN
 
 
 def run(

@@ -29,11 +29,13 @@ def init(
     It is a folder with a documented heedful.toml, an empty log, and a key for its service.
     """
     with outcome():
+        from heedful.loop.router import PLAYED
         from heedful.serve.keys import FILE_NAME, Keys
         from heedful.workspace import Workspace
 
         try:
-            Workspace.create(workspace, domain=domain).close()
+            with Workspace.create(workspace, domain=domain) as made:
+                plays = made.config.reinforce.objective in PLAYED
         except FileExistsError as error:
             raise ValueError(
                 f"{error.filename}: there is a workspace already, and it was left as it is; choose "
@@ -45,8 +47,10 @@ def init(
             return
         print_words(f"Made {workspace}, a workspace for {domain}.")
         print(f"Key of its service, shown this once: {token}")
+        place = shlex.quote(str(workspace))
+        by_playing = f", or heedful reinforce {place}, to learn by playing" if plays else ""
         say(
-            f"Next: heedful import {shlex.quote(str(workspace))} FILE\n"
+            f"Next: heedful import {place} FILE{by_playing}\n"
             f"What it learns, and how, stands in {workspace / 'heedful.toml'}."
         )
 

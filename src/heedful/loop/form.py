@@ -18,6 +18,7 @@ from heedful.evaluate.held_out import (
 from heedful.evaluate.ranking import ranks
 from heedful.loop.bench import Bench, repeats
 from heedful.loop.lessons import sequences_of
+from heedful.loop.router import DEEP_Q
 from heedful.policy import (
     Ensemble,
     Floor,
@@ -58,6 +59,10 @@ def _network(bench: Bench, schema: Schema, kind: str) -> Policy:
         options["layers"] = section.layers
     if kind == "transformer":
         options["heads"] = section.heads
+    if kind == "feedforward":
+        options["image"] = getattr(bench.domain, "image", None)
+        if bench.config.reinforce.objective == DEEP_Q:
+            options["activation"] = "relu"  # the worth of a move has no bounds
     return cast(Policy, maker(kind)(schema, **options))
 
 

@@ -542,7 +542,7 @@ def _last_units(batch: Batch) -> Tensor:
 
 
 def _returns(batch: Batch) -> Tensor:
-    """Return what followed each unit in the round, discounted, float64 [N]; what is unknown is 0."""
+    """Return what each unit and those after it earned in the round, discounted, float64 [N]."""
     rewards = batch.rewards.double().nan_to_num(nan=0.0)
     nothing = torch.zeros_like(rewards)
     returns = generalised_advantages(

@@ -1,12 +1,14 @@
 """A vector environment as rows of numbers, and what breaks told by name."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
 from heedful.contract import NumericEnvironment
-from heedful.domains.games import GameError
-from tests.domains.games.scripted import broken, track
+from heedful.domains.games import Game, GameError, Moves, Observations
+from tests.domains.games.scripted import Track, broken, track
 
 
 def test_a_row_is_what_is_seen_and_behind_it_what_is_legal() -> None:
@@ -79,3 +81,30 @@ def test_observations_outside_their_space_may_be_let_through() -> None:
     game.step(moves)
     with pytest.raises(GameError, match="observed nan"):
         game.step(moves)
+
+
+class Told(Track):
+    """A track that says what could have been done in the last position of a game."""
+
+    def step(self, actions: Any) -> Any:
+        *rest, info = super().step(actions)
+        if "final_obs" in info:
+            mask = np.zeros((self.num_envs, 3), np.int8)
+            mask[:, 2] = 1
+            info["final_info"] = {"action_mask": mask, "_action_mask": info["_final_obs"]}
+        elif self.over.any():
+            info["action_mask"][self.over] = [0, 0, 1]
+        return *rest, info
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
+def test_where_a_game_is_cut_off_what_could_have_been_done_is_legal(mode: AutoresetMode) -> None:
+    inner = Told(1, mode, masked=True)
+    seen = Observations(inner.single_observation_space)
+    game = Game(inner, "told", seen, Moves(inner.single_action_space))
+    game.reset()
+    for _ in range(4):
+        rows, _, _, truncated, info = game.step(np.array([[2]]))
+    assert truncated.all()
+    last = info["final_obs"][0] if mode is AutoresetMode.SAME_STEP else rows[0]
+    assert last[2:].tolist() == [0.0, 0.0, 1.0]

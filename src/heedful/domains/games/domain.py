@@ -142,6 +142,11 @@ class Games:
         return hindsight.NUMBERS if self.options.asked else 0
 
     @property
+    def image(self) -> tuple[int, int, int] | None:
+        """(channels, rows, columns) of what is observed, where that is one image."""
+        return self.observations.image
+
+    @property
     def observations(self) -> Observations:
         """How observations are read."""
         return self._spaces[0]

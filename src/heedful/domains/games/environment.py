@@ -26,8 +26,8 @@ class Game:
     a 1 for every move that is legal and a 0 for every other, in the order of
     :class:`~heedful.domains.games.Moves`: what may be done next is part of what a player is
     told. Legal moves are read from ``info["action_mask"]``, for the last observation of an episode
-    from ``info["final_info"]["action_mask"]``; without one all are. Where an episode is over nothing
-    is chosen: if no move stands as legal there, all of them do.
+    from ``info["final_info"]["action_mask"]``; without one all are. Where an episode is over
+    nothing is chosen: if no move stands as legal there, all of them do.
 
     It resets as the environment inside does; see ``metadata["autoreset_mode"]``.
 
