@@ -19,15 +19,16 @@ from benchmarks import Table, _styled
 from benchmarks._kept import keep
 from heedful.evaluate.likeness import behaviour, foreseen, match
 from heedful.evaluate.two_samples import discriminate, energy_test
+from heedful.loop.form import without_floor
 from heedful.loop.vectorised import Vectorised
-from heedful.policy import Policy, load
+from heedful.policy import Batch, Policy, load, replay
 from heedful.record import ChoiceSet
 from heedful.store import Snapshot
 from heedful.workspace import Workspace
 
 SEEDS = (10, 11, 12)
-KL = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)
-MATCH = (0.8, 0.6, 0.4, 0.2)
+KL = (1.0, 0.3, 0.1, 0.03, 0.0)
+MATCH = (1.0, 0.9, 0.7, 0.4)
 PEOPLE, MATCHES = 60, 10  # who are learned from; a third as many others are what is compared with
 GAMES = 2000  # of each policy, for how much it wins
 ROUNDS = 60
@@ -59,6 +60,7 @@ class Measured:
         won: mean result of its games, 1 won and -1 lost.
         top1: share of people's moves that were its likeliest.
         nll: nats, of people's moves.
+        alike: how likely the clone would have made the same move, of those of its own games.
         auc: of whoever tells its matches from people's.
         p: of a test that they come from one distribution.
     """
@@ -66,6 +68,7 @@ class Measured:
     won: float
     top1: float
     nll: float
+    alike: float
     auc: float
     p: float
 
@@ -114,17 +117,18 @@ def learned(
                     choice_sets=[one for one in said if isinstance(one, ChoiceSet)],
                 )
             clone = opened.pretrain()
-            found = {CLONE: _measure(opened, clone.name, seed, games)}
+            found = {CLONE: _measure(opened, clone.name, clone.name, seed, games)}
         for key, weight in asked:
             with Workspace.open(place, {**base, f"interact.{key}": weight}) as opened:
                 made = opened.reinforce(clone.name)
-                found[named(key, weight)] = _measure(opened, made.name, seed, games)
+                found[named(key, weight)] = _measure(opened, made.name, clone.name, seed, games)
     return {name: asdict(one) for name, one in found.items()}
 
 
-def _measure(opened: Workspace, version: str, seed: int, games: int) -> Measured:
-    policy: Any = load(opened.registry.folder(version)).policy
-    policy = policy.inner.eval()  # without the exploration that is there for serving
+def _measure(opened: Workspace, version: str, clone: str, seed: int, games: int) -> Measured:
+    policy, first = (
+        without_floor(load(opened.registry.folder(name)).policy) for name in (version, clone)
+    )
     others = _styled.people(PEOPLE // 3, MATCHES, 1000 + seed)
     domain = _styled.game()
     vocabulary = domain.vocabulary(Snapshot.of([]))
@@ -140,15 +144,16 @@ def _measure(opened: Workspace, version: str, seed: int, games: int) -> Measured
     told = foreseen(policy, streams, slots, window=opened.config.policy.window, seed=seed)
     foretold = match(told.places, told.nats, streams.slots.stream)
     n = int(others.match.max()) + 1
-    own = play(policy, n, seed)
+    own, many = play(policy, n, seed), batch_of(policy, games, seed + 1)
     rows = [behaviour(one.moves, one.match, _styled.CELLS, one.observed) for one in (others, own)]
     auc = discriminate(
         np.concatenate(rows), np.repeat([0.0, 1.0], n), np.arange(2 * n), seed=seed
     ).auc.mean
     return Measured(
-        won=float(play(policy, games, seed + 1).results.mean()),
+        won=float(first_matches(many).results.mean()),
         top1=foretold.top1.mean,
         nll=foretold.nll.mean,
+        alike=float(replay(first, many).detach()[many.mask].exp().mean()),
         auc=auc,
         p=energy_test(*rows, seed=seed).p,
     )
@@ -156,9 +161,19 @@ def _measure(opened: Workspace, version: str, seed: int, games: int) -> Measured
 
 def play(policy: Policy, n: int, seed: int) -> _styled.Matches:
     """Return n matches of ``policy``, moves drawn."""
+    return first_matches(batch_of(policy, n, seed))
+
+
+def batch_of(policy: Policy, n: int, seed: int) -> Batch:
+    """Return what ``policy`` does in n games, in each as many moves as a match can have."""
     world = _styled.game().environment(n, 0, {})
     batch = Vectorised(world, steps=_styled.MOST_MOVES, gamma=1.0, seed=seed).play(policy, 0).batch
     world.close()
+    return batch
+
+
+def first_matches(batch: Batch) -> _styled.Matches:
+    """Return the first match of each game; what came after is left out."""
     ended = torch.where(batch.mask, batch.discounts == 0.0, False).int()
     first = batch.mask & (ended.cumsum(1) - ended == 0)  # up to the end of the first match
     row, slot = torch.nonzero(first, as_tuple=True)
@@ -178,6 +193,7 @@ def _table(measured: dict[str, list[Measured]]) -> Table:
             _spread([one.won for one in found], 2),
             _spread([one.top1 for one in found], 3),
             _spread([one.nll for one in found], 3),
+            _spread([one.alike for one in found], 3),
             _spread([one.auc for one in found], 3),
             f"{max(one.p for one in found):.3f}",
         )
@@ -186,12 +202,13 @@ def _table(measured: dict[str, list[Measured]]) -> Table:
     result = [_styled.people(PEOPLE // 3, 100, 1000 + seed).results.mean() for seed in SEEDS]
     return Table(
         "Strength against likeness",
-        ("learned with", "won less lost", "top-1", "NLL", "AUC", "largest p"),
+        ("learned with", "won less lost", "top-1", "NLL", "alike", "AUC", "largest p"),
         tuple(rows),
         f"Means of {len(next(iter(measured.values())))} seeds ± standard deviation over seeds. Won "
         f"less lost: of {GAMES:,} games against a player who wins at once and blocks, both seats, "
         f"moves drawn; people themselves come to {np.mean(result):.2f}. Top-1 and NLL (nats) are "
-        f"of the moves of {PEOPLE // 3} people nothing was learned from. AUC: of telling their "
+        f"of the moves of {PEOPLE // 3} people nothing was learned from. Alike: how likely the "
+        "clone would have made a move of the policy's own games. AUC: of telling their "
         f"{PEOPLE // 3 * MATCHES} matches from as many of the policy's. Largest p: over the seeds, "
         "of an energy test between the two.",
     )
@@ -204,7 +221,7 @@ def _trade(measured: dict[str, list[Measured]]) -> Table:
         found = [
             measured[named(key, weight)] for weight in weights if named(key, weight) in measured
         ]
-        for what in ("won", "top1", "nll", "auc"):
+        for what in ("won", "top1", "nll", "alike", "auc"):
             means = [np.mean([getattr(one, what) for one in of_weight]) for of_weight in found]
             each = [
                 spearman(weights[: len(found)], [getattr(one[k], what) for one in found])
@@ -217,7 +234,7 @@ def _trade(measured: dict[str, list[Measured]]) -> Table:
         ("weight", "over", "Spearman of the means", "of each seed"),
         tuple(rows),
         "Rank correlation of the weight with what it comes to. A weight that trades strength for "
-        "likeness has -1 with what is won, NLL and AUC, and 1 with top-1.",
+        "likeness has -1 with what is won, NLL and AUC, and 1 with top-1 and alike.",
     )
 
 
