@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import preferences
 from benchmarks.preferences import CLIFF, LAKE, Explorer
-from heedful.domains.games.clips import Asking, Lesson, features_of, play
+from heedful.domains.games.clips import Asking, Lesson, Teacher, features_of, play
 from heedful.evaluate.exact import optimal_value, policy_value
 
 
@@ -55,6 +55,12 @@ def test_the_explorer_makes_every_move_of_the_cliff_without_any_reward():
     known = {name: int((times >= preferences.KNOWN).sum()) for name, times in made.items()}
     assert known["explorer"] == 38 * 4  # of all places but the ten of the cliff
     assert known["uniform"] < known["explorer"]
+
+
+@pytest.mark.parametrize("seed", [30, 31, 44])  # with fewer moves by chance these cycled
+def test_the_opposite_of_what_the_game_rewards_is_learned(seed):
+    lesson = preferences.taught_by(CLIFF, Teacher(), seed, sign=-1.0)
+    assert preferences.share(CLIFF, preferences._by_plan(CLIFF, lesson, sign=-1.0), sign=-1.0) > 0.9
 
 
 def test_the_tables_of_a_small_run_are_whole(monkeypatch):

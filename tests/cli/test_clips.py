@@ -208,3 +208,11 @@ def test_a_damaged_reward_is_refused(arcade: Path) -> None:
     done = run("reinforce", arcade, "--parent", first)
     assert done.exit_code == 1
     assert "clips.safetensors" in done.stderr.replace("\n", "")
+
+
+def test_deep_q_learning_matches_nobody(arcade: Path) -> None:
+    first = result(run("pretrain", arcade, "--json"))["policy"]
+    asked = ["--set", "reward.clips=false", "--set", "reinforce.objective=dqn"]
+    done = run("reinforce", arcade, "--parent", first, *asked, "--set", "interact.match=0.5")
+    assert done.exit_code == 1
+    assert "set match = 0" in " ".join(done.stderr.split())

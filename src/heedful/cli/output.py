@@ -123,6 +123,8 @@ def print_evaluation(found: Evaluation) -> None:
         print_words("Ranking: nothing was held out, so there is none.")
     else:
         _print_ranking(found.ranking)
+    if found.likeness is not None:
+        print_words("", f"Likeness: {found.likeness.words()}")
     print_words("")
     if found.value is None:
         print_words(f"Value: not known yet: {found.why_no_value}.")

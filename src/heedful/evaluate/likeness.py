@@ -185,6 +185,23 @@ class Likeness:
     match: Match
     discriminator: Discriminator | None
 
+    def words(self) -> str:
+        """Return it as sentences."""
+        of = self.match
+        said = (
+            f"of {of.n:,} moves of people {of.top1.mean:.1%} were its likeliest "
+            f"({of.top1.low:.1%} to {of.top1.high:.1%}) and {of.top3.mean:.1%} among its first "
+            f"three; {of.nll.mean:.3f} nats a move ({of.nll.low:.3f} to {of.nll.high:.3f}), "
+            f"by subject; {self.protocol}."
+        )
+        if self.discriminator is None:
+            return f"{said} Too few matches to tell its moves from theirs."
+        auc = self.discriminator.auc
+        return (
+            f"{said} In the same places its moves are told from theirs, match by match, with an "
+            f"AUC of {auc.mean:.3f} ({auc.low:.3f} to {auc.high:.3f}; 0.5: not at all)."
+        )
+
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
         told = self.discriminator

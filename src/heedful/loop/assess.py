@@ -28,6 +28,7 @@ from heedful.evaluate.held_out import (
     scored,
     subject_means,
 )
+from heedful.evaluate.likeness import Likeness
 from heedful.loop.bench import Bench, repeats
 from heedful.loop.deploy import verdict_on
 from heedful.loop.expected import Likelihood, likelihood
@@ -36,6 +37,7 @@ from heedful.loop.forgetting import Forgetting, forgetting
 from heedful.loop.form import PRIOR_DEPTHS, without_floor
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
 from heedful.loop.lessons import chosen_by_people, sequences_of, split_of, split_on
+from heedful.loop.likeness import likeness
 from heedful.loop.wins import Wins, wins
 from heedful.policy import Policy, Popularity, TransitionPrior, load
 from heedful.store.registry import Version
@@ -268,6 +270,7 @@ class Evaluation:
         foretold: what its feedback head expected, beside what people answered since.
         forgetting: how it does on past cohorts beside its parent; ``None`` without a parent.
         likelihood: of what was held out, where ``[pretrain] criterion`` asks for it.
+        likeness: how like people's its moves are, where the domain can show play.
         wins: how often it serves somebody better, where it is on trial.
     """
 
@@ -283,6 +286,7 @@ class Evaluation:
     forgetting: Forgetting | None = None
     wins: Wins | None = None
     likelihood: Likelihood | None = None
+    likeness: Likeness | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON."""
@@ -299,6 +303,7 @@ class Evaluation:
             "policy": self.policy,
             "ranking": found,
             "likelihood": None if self.likelihood is None else self.likelihood.to_dict(),
+            "likeness": None if self.likeness is None else self.likeness.to_dict(),
             "value": value,
             "gate": gate,
             "weights": None if self.weights is None else asdict(self.weights),
@@ -343,6 +348,7 @@ def evaluation(bench: Bench, version: Version) -> Evaluation:
         forgetting(bench, version),
         _wins(bench, version),
         likelihood(bench, version) if by_likelihood else None,
+        likeness(bench, version),
     )
 
 
