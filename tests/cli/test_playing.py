@@ -12,28 +12,15 @@ from typer.testing import CliRunner, Result
 
 from heedful.cli.app import command
 from heedful.domains.games.boards import TIC_TAC_TOE, BoardMatch
-from heedful.loop.leave import register
-from heedful.policy import Feedforward, load, replay
+from heedful.policy import load, replay
 from heedful.record import Kind, pseudonym
 from heedful.workspace import Workspace
+from tests.arcade import make
 
 
 @pytest.fixture
 def arcade(tmp_path: Path) -> Path:
     return make(tmp_path / "arcade")
-
-
-def make(folder: Path, **settings: object) -> Path:
-    """Make a workspace of tic-tac-toe with two versions that play by chance; the first is live."""
-    Workspace.create(folder, domain="games").close()
-    with Workspace.open(folder, settings) as workspace:
-        bench, vocabulary = workspace.bench(), workspace.domain.vocabulary(None)  # type: ignore[arg-type]
-        for seed in (0, 1):
-            torch.manual_seed(seed)
-            policy = Feedforward(workspace.domain.schema(vocabulary), width=8).eval()
-            register(bench, policy, vocabulary, bench.log.snapshot(), step="pretrain", metrics={})
-        workspace.promote("0001", by="ada")
-    return folder
 
 
 def play(folder: Path, *words: str, keys: str, env: Mapping[str, str] | None = None) -> Result:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heedful.evaluate import ASSIGNMENT_FRACTIONS, EProcess, assignment, off_policy
+from heedful.evaluate import (
+    ASSIGNMENT_FRACTIONS,
+    EProcess,
+    assignment,
+    judge,
+    log_evidence,
+    off_policy,
+    paired,
+)
 from heedful.evaluate.evidence import running_mean
 
 unit = st.floats(0, 1)
@@ -232,3 +240,54 @@ def test_halves_without_a_baseline_merge():
     whole, merged = judged(slice(None)), judged(slice(40)).merge(judged(slice(40, None)))
     assert merged.log_wealth == pytest.approx(whole.log_wealth, abs=1e-12)
     assert json.dumps(merged.to_dict())
+
+
+def test_paired_games_have_one_difference_each():
+    evidence = paired([1.0, 0.5, 0.0], [0.5, 0.5, 1.0], margin=0.1)
+    assert evidence.differences == pytest.approx([0.4, -0.1, -1.1])
+    assert evidence.lowest == pytest.approx([-1.1] * 3)
+    assert evidence.unit == "pairs"
+    assert evidence.against is not None
+    assert evidence.against[0] == pytest.approx([-0.5, 0.0, 1.0])
+    assert evidence.against[1] == pytest.approx([-1.0] * 3)
+    kinder = paired([0.5], [1.0], margin=-0.2)
+    assert kinder.differences == pytest.approx([-0.3])
+    assert kinder.lowest == pytest.approx([-0.8])
+    assert kinder.against is not None
+    assert kinder.against[0] == pytest.approx([0.3])
+
+
+@given(st.lists(st.tuples(unit, unit), min_size=1, max_size=30), st.floats(-0.5, 0.5))
+def test_no_pair_falls_below_its_bound(rows, margin):
+    evidence = paired([row[0] for row in rows], [row[1] for row in rows], margin=margin)
+    assert evidence.against is not None
+    EProcess(evidence.fractions).update(evidence.differences, evidence.lowest)
+    EProcess(evidence.fractions).update(*evidence.against)
+
+
+def test_a_copy_on_the_same_games_is_never_promoted():
+    returns = np.random.default_rng(0).random(500)
+    verdict = judge(paired(returns, returns))
+    assert (verdict.promote, verdict.rollback, verdict.log_evidence) == (False, False, 0.0)
+
+
+def test_false_promotions_of_equal_players_stay_below_alpha():
+    """2,000 gates, looked at after every pair, of players who win, draw and lose alike."""
+    rng = np.random.default_rng(1)
+    values, p = [0.0, 0.5, 1.0], [0.3, 0.2, 0.5]
+    mine, theirs = (rng.choice(values, p=p, size=(2000, 1000)) for _ in range(2))
+    gap = mine - theirs
+    path = log_evidence(gap, -1.0, ASSIGNMENT_FRACTIONS)
+    assert (path.max(axis=1) >= math.log(1 / 0.05)).mean() <= 0.05
+    better = np.where(rng.random(gap.shape) < 0.2, 1.0, gap)
+    path = log_evidence(better, -1.0, ASSIGNMENT_FRACTIONS)
+    assert (path.max(axis=1) >= math.log(1 / 0.05)).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "says"),
+    [([1.5], [0.0], "candidate"), ([1.0], [-0.1], "live"), ([1.0, 1.0], [0.0], "live")],
+)
+def test_pairs_that_are_none_are_refused(mine, theirs, says):
+    with pytest.raises(ValueError, match=says):
+        paired(mine, theirs)

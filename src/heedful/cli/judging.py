@@ -57,10 +57,11 @@ def promote(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Make a version live, if its trial says so.
+    """Make a version live, if its trial says so, or the games it plays now.
 
-    The exit code is 3 if it does not. The first version of a workspace needs no trial. With --force
-    the audit says that it was you.
+    Where [gate] evidence is "paired", it and the live version play the same games. The exit code is
+    3 if the evidence is not there. The first version of a workspace needs none. With --force the
+    audit says that it was you.
     """
     _check_promote(trial=trial, force=force, why=why)
     with outcome():
@@ -78,6 +79,9 @@ def promote(
             else:
                 done = opened.promote(version, by=somebody(by), why=why)
                 state, words = done.state, f"Version {done.name} is live."
+                last = opened.registry.audit()[-1]
+                if last.evidence and not force:
+                    words += f" {last.why}"
         if json:
             print_json({"policy": version, "state": state})
         else:

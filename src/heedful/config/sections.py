@@ -377,6 +377,12 @@ class Interact(Section):
         "games: against the environment's opponent; or itself and its past, drawn uniformly or the "
         "harder the more often",
     )
+    others: float = key(
+        0.0,
+        "share of the games that are against the environment's own opponent all the same",
+        ge=0,
+        lt=1,
+    )
     pool: int = key(20, "versions of its past that it is played against", ge=2, le=10_000)
     pool_every: int = key(10, "rounds between two of them", ge=1, le=1_000_000)
     environments: int = key(64, "environments that are played side by side", ge=1, le=100_000)
@@ -541,6 +547,16 @@ class Gate(Section):
         10_000, "a trial that has not convinced by then ends", unit="subjects", ge=1, le=10**9
     )
     approval: bool = key(False, "whether a person must say yes as well")
+    evidence: Literal["assignment", "paired"] = key(
+        "assignment",
+        "where it comes from: a trial on people, or games that candidate and live version play",
+    )
+    pairs: int = key(
+        2000, "paired: games of each of the two, at most", unit="games", ge=30, le=10_000_000
+    )
+    returns: list[Number] = key(
+        [], "paired: the returns that count 0 and 1; empty: as the domain reads a reward"
+    )
     betting: Literal["mixture", "agrapa"] = key(
         "mixture", "how evidence is bet for: twelve stakes at once, or one that moves"
     )
@@ -568,6 +584,8 @@ class Gate(Section):
     def _consistent(self) -> Self:
         if not self.shares or self.shares != sorted(set(self.shares)):
             raise ValueError("shares needs at least one stage, and each above the one before")
+        if self.returns and (len(self.returns) != 2 or not self.returns[0] < self.returns[1]):
+            raise ValueError("returns needs two numbers, the lower one first: [-1.0, 1.0]")
         if self.minimum_subjects > self.maximum_subjects:
             raise ValueError("minimum_subjects must not be above maximum_subjects")
         if self.minimum_subjects * len(self.shares) > self.maximum_subjects:

@@ -83,8 +83,12 @@ class Contested(NumericEnvironment, Protocol):
     own action and all that follows until it acts again.
     """
 
-    def contest(self, answer: Answer) -> None:
+    def contest(self, answer: Answer, which: npt.NDArray[np.bool_]) -> None:
         """Let ``answer`` act for the other side from now on, and draw the sides anew each episode.
+
+        Args:
+            answer: who acts.
+            which: bool [n], in which environments; in the others who always did.
 
         Raises:
             ValueError: nobody else acts in this environment.

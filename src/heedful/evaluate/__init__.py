@@ -18,6 +18,7 @@ from heedful.evaluate.calibration import (
 )
 from heedful.evaluate.cohort import SubjectRewards, per_subject
 from heedful.evaluate.cross_fitting import CrossFitted, cross_fit
+from heedful.evaluate.elo import Ratings, elo
 from heedful.evaluate.estimators import (
     OffPolicyEstimate,
     Running,
@@ -35,7 +36,7 @@ from heedful.evaluate.estimators import (
     sub_gaussian_ips,
     switch_dr,
 )
-from heedful.evaluate.evidence import Evidence, assignment, off_policy
+from heedful.evaluate.evidence import Evidence, assignment, off_policy, paired
 from heedful.evaluate.gate import (
     ASSIGNMENT_FRACTIONS,
     OFF_POLICY_FRACTIONS,
@@ -64,6 +65,7 @@ __all__ = [
     "Interval",
     "Levels",
     "OffPolicyEstimate",
+    "Ratings",
     "Reliability",
     "Running",
     "SubjectRewards",
@@ -84,6 +86,7 @@ __all__ = [
     "duplicates",
     "e_process",
     "effective_sample_size",
+    "elo",
     "equal_service",
     "expected_under",
     "hit_rate",
@@ -102,6 +105,7 @@ __all__ = [
     "ndcg",
     "not_worse",
     "off_policy",
+    "paired",
     "per_subject",
     "ranks",
     "ratio",

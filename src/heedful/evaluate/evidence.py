@@ -1,7 +1,7 @@
-"""Where the gate's pairs (D, lowest D) come from: random assignment, or logged probabilities.
+"""Where the gate's (D, lowest D) come from: random assignment, logged probabilities, paired games.
 
-Both need fresh rows: decisions made after the candidate's snapshot, or by subjects that it was
-never trained on. The caller selects them, in order, up to the watermark of maturity; a row that
+The first two need fresh rows: decisions made after the candidate's snapshot, or by subjects that it
+was never trained on. The caller selects them, in order, up to the watermark of maturity; a row that
 comes late is put in its place before it is judged, never into a past that was already judged.
 Rewards are scaled to [0, 1].
 
@@ -45,7 +45,7 @@ class Evidence:
     """Differences between candidate and live policy, in order, with their bounds.
 
     Attributes:
-        unit: what a row is, "subjects" or "decisions".
+        unit: what a row is: "subjects", "decisions" or "pairs".
         differences: D [N].
         lowest: lowest possible D [N], known before each D.
         fractions: the stakes to bet with.
@@ -118,6 +118,42 @@ def assignment(
         ),
         # With the arms exchanged, the same difference says by how much the candidate is worse.
         against=assignment_differences(r, ~given, 1 - p, tolerated(margin), baseline=baseline),
+    )
+
+
+def paired(candidate: ArrayLike, live: ArrayLike, *, margin: float = 0.0) -> Evidence:
+    """Evidence from games that both versions play from the same seeds, one D for each pair.
+
+    With c_t and l_t what the two earned,
+
+        D_t = c_t - l_t - m,  lowest D_t = -1 - m
+
+    Whatever luck they share falls out of the difference. Nothing has to be shared for the bet to be
+    fair: seeds have to be new, and drawn without looking at what either version does.
+
+    Args:
+        candidate: [N], what the candidate earned in each game, scaled to [0, 1], in order.
+        live: [N], what the live version earned in the same games.
+        margin: m, by how much the candidate must be better, scaled reward; below 0 it may be worse.
+
+    Raises:
+        ValueError: a number is NaN or outside [0, 1], the lengths differ, or the margin is out of
+            range.
+    """
+    mine = unit_interval("candidate", candidate)
+    theirs = unit_interval("live", live, length=len(mine))
+    _check_margin(margin)
+    gap, worse = mine - theirs, tolerated(margin)
+    return Evidence(
+        unit="pairs",
+        differences=gap - margin,
+        lowest=np.full(len(gap), -1.0 - margin),
+        fractions=ASSIGNMENT_FRACTIONS,
+        candidate=mine,
+        live=theirs,
+        subjects=None,
+        health=(effective_rows(np.ones(len(gap)), "pairs of games"),),
+        against=(-gap - worse, np.full(len(gap), -1.0 - worse)),
     )
 
 

@@ -31,7 +31,7 @@ class Verdict:
         log_evidence_against: log of the largest evidence so far that the candidate is worse.
         needed: 1 / alpha_k, the evidence that promotes.
         rows: rows judged.
-        unit: what a row is, "subjects" or "decisions".
+        unit: what a row is: "subjects", "decisions" or "pairs".
         subjects: subjects behind the rows; None where the source was not told.
         crossed_at: the first row (from 1) at which the evidence was enough; None if never.
         candidate: value of the candidate per row, scaled reward; None while there is no data.
@@ -106,7 +106,7 @@ def judge(
     it; so call it as often as you like.
 
     Args:
-        evidence: from `assignment` or `off_policy`.
+        evidence: from `assignment`, `off_policy` or `paired`.
         alpha: probability of ever promoting a candidate that is not better, over all candidates.
         k: which candidate this is, counted from 1; the k-th gets 6 alpha / (pi k)^2.
         spend: what this judgement may spend, where that was settled before, instead of the two.

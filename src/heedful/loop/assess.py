@@ -14,6 +14,7 @@ from heedful.evaluate import (
     Interval,
     OffPolicyEstimate,
     Verdict,
+    alpha_of,
     bootstrap,
     coverage,
     hit_rate,
@@ -35,6 +36,7 @@ from heedful.loop.expected import Likelihood, likelihood
 from heedful.loop.foretold import Foretold, foretold
 from heedful.loop.forgetting import Forgetting, forgetting
 from heedful.loop.form import PRIOR_DEPTHS, without_floor
+from heedful.loop.games import NoGamesError, verdict_by_games
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
 from heedful.loop.lessons import chosen_by_people, sequences_of, split_of, split_on
 from heedful.loop.likeness import likeness
@@ -139,7 +141,8 @@ def held_out(bench: Bench, version: Version) -> HeldOut:
     slots = split.test[chosen[split.test] > 0]
     slots = slots if seen else fresh_targets(streams, slots)
     sequences = sequences_of(streams, chosen * split.train)
-    counts = np.bincount(np.concatenate(sequences), minlength=len(loaded.vocabulary))
+    units = np.concatenate([*sequences, np.zeros(0, np.int64)])  # of an empty log there is none
+    counts = np.bincount(units, minlength=len(loaded.vocabulary))
     validation = split.validation[chosen[split.validation] > 0]
     policies: dict[str, Policy] = {
         version.name: without_floor(loaded.policy),
@@ -389,6 +392,9 @@ def _verdict(bench: Bench, version: Version, logged: Logged | None) -> tuple[Ver
     trial = bench.registry.trial()
     if trial is not None and trial.candidate == version.name:
         return verdict_on(bench, trial), "randomised assignment of subjects"
+    live = bench.registry.live()
+    if bench.config.gate.evidence == "paired" and live is not None and live.name != version.name:
+        return _by_games(bench, version.name, live.name)
     if logged is None:
         return None, "no fresh decisions"
     # A look at the log decides nothing by itself; it is the k-th look that a promotion counts.
@@ -396,3 +402,15 @@ def _verdict(bench: Bench, version: Version, logged: Logged | None) -> tuple[Ver
     return judge_log(
         logged, bench.config.gate, k=k
     ), "logged probabilities, a pre-screen: only a trial promotes"
+
+
+def _by_games(bench: Bench, version: str, live: str) -> tuple[Verdict | None, str]:
+    """Let both play; a promotion plays games of its own, so a look at these costs no alpha."""
+    spend = alpha_of(bench.registry.judged() + 1, bench.config.gate.alpha)
+    try:
+        verdict = verdict_by_games(
+            bench, version, live, purpose=f"a look at {version} beside {live}", spend=spend
+        )
+    except NoGamesError as error:
+        return None, str(error)
+    return verdict, "paired games; a promotion plays others"

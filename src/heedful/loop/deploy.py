@@ -9,6 +9,7 @@ from typing import Literal, cast
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
 from heedful.loop.bench import Bench
+from heedful.loop.games import check_games, verdict_by_games
 from heedful.loop.guarding import check_declared
 from heedful.loop.trial import judge_cohort, terms_of, who_counts
 from heedful.store.registry import RegistryError, Trial, Version
@@ -172,12 +173,12 @@ def _raised(bench: Bench, look: Look, *, by: str) -> str:
 
 
 def promote(bench: Bench, name: str, *, by: str) -> Version:
-    """Make ``name`` live, if the evidence allows it: its open trial must say so.
+    """Make ``name`` live, if the evidence allows it: its open trial must say so, or paired games.
 
     The first version of a workspace needs no evidence, as there is nothing it could be worse than.
 
     Raises:
-        GateRefusedError: there is no trial of it, or the trial does not say promote.
+        GateRefusedError: there is no trial of it, or the trial or the games do not say promote.
         RegistryError: it is live already or refused.
     """
     registry = bench.registry
@@ -188,6 +189,11 @@ def promote(bench: Bench, name: str, *, by: str) -> Version:
     version, trial = registry.version(name), registry.trial()
     if version.state in ("live", "refused"):
         raise RegistryError(f"policy version {name} is {version.state}")
+    if bench.config.gate.evidence == "paired" and version.state != "canary":
+        k, verdict = judge_by_games(bench, name, by=by)
+        if not verdict.promote:
+            raise GateRefusedError(verdict.words(), verdict)
+        return registry.promote(name, by=by, why=verdict.words(), evidence=_of_games(k, verdict))
     if trial is None or trial.candidate != name:
         raise GateRefusedError(
             f"There is no evidence for {name}: it is not on trial. Begin a randomised trial, serve "
@@ -200,6 +206,46 @@ def promote(bench: Bench, name: str, *, by: str) -> Version:
     return registry.end_trial(
         "promoted", by=by, why=verdict.words(), evidence=_figures(trial, verdict), seen=trial
     )
+
+
+def judge_by_games(bench: Bench, name: str, *, by: str) -> tuple[int, Verdict]:
+    """Let a candidate and the live version play for the k-th judgement, which counts from now on.
+
+    Returns:
+        Its k, and the verdict.
+
+    Raises:
+        NoGamesError: nothing can be played here.
+        RegistryError: it is no candidate, or nothing is live.
+    """
+    live = bench.registry.live()
+    if live is None:
+        raise RegistryError("no version is live to compare with; promote a first one")
+    check_games(bench)
+    k = bench.registry.judge(name, by=by, why=f"games beside {live.name} from the same seeds")
+    return k, verdict_by_games(
+        bench,
+        name,
+        live.name,
+        purpose=f"games {k} of {name}",
+        spend=alpha_of(k, bench.config.gate.alpha),
+    )
+
+
+def settle_by_games(bench: Bench, name: str, *, by: str) -> Settled:
+    """Judge a candidate on paired games, and promote or refuse it."""
+    k, verdict = judge_by_games(bench, name, by=by)
+    why, evidence = verdict.words(), _of_games(k, verdict)
+    if verdict.promote:
+        bench.registry.promote(name, by=by, why=why, evidence=evidence)
+        return Settled("promoted", name, why, verdict)
+    bench.registry.refuse(name, by=by, why=why, evidence=evidence)
+    return Settled("refused", name, why, verdict)
+
+
+def _of_games(k: int, verdict: Verdict) -> Mapping[str, Json]:
+    """Return the verdict for the audit, with which judgement it was."""
+    return cast(Mapping[str, Json], {"k": k, "source": "paired games", **verdict.to_dict()})
 
 
 def force(bench: Bench, name: str, *, by: str, why: str) -> Version:

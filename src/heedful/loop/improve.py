@@ -298,7 +298,12 @@ def _self_play(bench: Bench, policy: Policy, environment: Environment) -> SelfPl
             'the last context: train one of [policy] kind = "feedforward"'
         )
     assert section.opponents != "environment"
-    pool = Pool(every=section.pool_every, size=section.pool, drawn=section.opponents)
+    pool = Pool(
+        every=section.pool_every,
+        size=section.pool,
+        drawn=section.opponents,
+        others=section.others,
+    )
     return SelfPlay(environment, steps=section.decisions, gamma=section.gamma, seed=seed, pool=pool)
 
 

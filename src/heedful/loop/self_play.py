@@ -29,10 +29,12 @@ Drawn = Literal["uniform", "prioritised"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-ITSELF = -1
-"""The opponent that is the policy as it stands."""
+ENVIRONMENT = -1
+"""The opponent that the environment has of its own."""
+ITSELF = -2
+"""The policy as it stands; so are the numbers below, by how much it explores."""
 SHARE = 0.5
-"""Of the games, those that are played against itself."""
+"""Of the games against policies, those that are played against itself."""
 EXPLORED = (0.1, 0.3, 0.6)
 """Of its own moves on the other side, those that are drawn uniformly, in a third of these games
 each: so it learns what to do about moves that it would not make. Versions of the past play as they
@@ -76,24 +78,29 @@ class Pool:
         every: rounds between two versions that enter.
         size: most versions that are kept; the first one stays, as ratings are relative to it.
         drawn: "uniform", or "prioritised": the more often the harder they are to beat.
+        others: share of the games that are against the environment's own opponent.
     """
 
     every: int = 10
     size: int = 20
     drawn: Drawn = "prioritised"
+    others: float = 0.0
     past: list[_Past] = field(default_factory=list)
     table: Floats = field(default_factory=lambda: np.zeros((0, 0)))
 
     def opponents(self, n: int, rng: np.random.Generator) -> Ints:
-        """Return whom each of ``n`` games is against, [n]: a place in the pool, or ``ITSELF``."""
-        found = np.full(n, ITSELF)
-        if not self.past:
-            return found
-        weights = self._weights()
-        some = min(AT_ONCE, int((weights > 0).sum()))
-        met = rng.choice(len(self.past), size=some, replace=False, p=weights)
-        others = n - round(n * SHARE)
-        found[:others] = met[np.arange(others) % some]
+        """Return whom each of ``n`` games is against, [n]: a place in the pool, or one below 0."""
+        found = np.full(n, ENVIRONMENT)
+        own = round(n * (1.0 - self.others))
+        past = round(own * (1.0 - SHARE)) if self.past else 0
+        itself = own - past
+        found[past:own] = ITSELF - np.arange(itself) % len(EXPLORED)
+        if past:
+            weights = self._weights()
+            met = rng.choice(
+                len(self.past), size=min(AT_ONCE, len(self.past)), replace=False, p=weights
+            )
+            found[:past] = met[np.arange(past) % len(met)]
         return found
 
     def _weights(self) -> Floats:
@@ -203,23 +210,22 @@ class SelfPlay:
             ValueError: the environment has no other side.
         """
         self.pool = pool
-        self._n, self._seed = environment.num_envs, seed
+        self._n, self._seed, self._environment = environment.num_envs, seed, environment
         self._inner = Vectorised(environment, steps=steps, gamma=gamma, seed=seed, fresh=True)
         self._opponents: Ints = np.full(self._n, ITSELF)
         self._policies: dict[int, Policy] = {}
-        environment.contest(self._answer)
+        environment.contest(self._answer, self._opponents != ENVIRONMENT)
 
     def play(self, policy: Policy, number: int) -> Rollout:
         """Play a round, and write down how it went."""
         rng = np.random.default_rng([self._seed, number])
         self._opponents = self.pool.opponents(self._n, rng)
-        itself = np.flatnonzero(self._opponents == ITSELF)
-        self._opponents[itself] -= np.arange(len(itself)) % len(EXPLORED)
-        met = np.unique(self._opponents).tolist()
         self._policies = {
             place: _exploring(policy, place) if place < 0 else self.pool.policy(place, policy)
-            for place in met
+            for place in np.unique(self._opponents).tolist()
+            if place != ENVIRONMENT
         }
+        self._environment.contest(self._answer, self._opponents != ENVIRONMENT)
         rollout = self._inner.play(policy, number)
         scores, games = self._tally(results(rollout.batch))
         rating, error = self.pool.note(scores, games)
@@ -251,6 +257,7 @@ class SelfPlay:
             if actions is None:
                 actions = np.zeros((len(games), moves.shape[1]), np.int64)
             actions[its] = moves
+        # No game is asked about without a policy that plays it.
         assert actions is not None
         return actions
 

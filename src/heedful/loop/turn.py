@@ -98,6 +98,8 @@ def turn(bench: Bench, *, by: str = "heedful") -> Turn:
             evidence = cast(Mapping[str, Json], {FORGETTING: past.to_dict()})
             bench.registry.refuse(candidate.name, by=by, why=refusal, evidence=evidence)
             return Turn("refused", candidate.name, refusal, forgetting=past)
+    if bench.config.gate.evidence == "paired":
+        return _by_games(bench, candidate, past, by=by)
     trial = deploy.begin_trial(bench, candidate.name, by=by)
     shares = " then ".join(f"{share:.0%}" for share in trial.shares)
     words = (
@@ -105,6 +107,18 @@ def turn(bench: Bench, *, by: str = "heedful") -> Turn:
         f"subjects; evidence of {1 / trial.alpha:,.0f} promotes it."
     )
     return Turn("trial begun", candidate.name, words, forgetting=past)
+
+
+def _by_games(bench: Bench, candidate: Version, past: Forgetting | None, *, by: str) -> Turn:
+    """Let the candidate and the live version play, and promote or refuse it by that."""
+    if bench.config.gate.approval:
+        words = (
+            f"Version {candidate.name} waits for a person: heedful promote lets it and the live "
+            "version play, and promotes it if the games allow it."
+        )
+        return Turn("approval", candidate.name, words, forgetting=past)
+    settled = deploy.settle_by_games(bench, candidate.name, by=by)
+    return Turn(settled.outcome, settled.candidate, settled.words, settled.verdict, past)
 
 
 def forgot(past: Forgetting, limit: float) -> str | None:
@@ -134,7 +148,8 @@ def untried(bench: Bench) -> Version | None:
     if not versions or versions[-1].state != "candidate":
         return None
     tried = {trial.candidate for trial in bench.registry.trials()}
-    return None if versions[-1].name in tried else versions[-1]
+    judged = {entry.version for entry in bench.registry.audit() if entry.action == "judged"}
+    return None if versions[-1].name in tried | judged else versions[-1]
 
 
 def trained(bench: Bench) -> Version | None:

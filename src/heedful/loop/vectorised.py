@@ -114,6 +114,10 @@ class Vectorised:
         tensors["positions"] = places.expand(len(row), -1)
         return replace(batch, **tensors, events=events, choices=_moved(batch.choices, at))
 
+    def seeded(self, seed: int) -> None:
+        """Begin the draws of :meth:`answer` anew."""
+        self._rng.manual_seed(seed)
+
     @torch.no_grad()
     def answer(self, policy: Policy, rows: npt.NDArray[np.float32]) -> Ints:
         """Return what ``policy``, which has no memory, does in places of its own, [m, K].

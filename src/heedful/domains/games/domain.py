@@ -106,6 +106,7 @@ class Games:
         "interact.kl_limit": 0.0,
         "interact.entropy_floor": 0.0,
         "interact.fall": 0.0,
+        "gate.evidence": "paired",
     }
 
     def __init__(

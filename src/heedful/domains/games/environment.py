@@ -87,7 +87,7 @@ class Game:
         """Return values [n, length] of unit numbers in the order of the factors."""
         return self.moves.numbered(units)
 
-    def contest(self, answer: Answer) -> None:
+    def contest(self, answer: Answer, which: Flags) -> None:
         """Let ``answer`` move for the other side; see :class:`heedful.contract.Contested`.
 
         The environment inside has to have a method ``contest`` as the boards have it
@@ -108,7 +108,7 @@ class Game:
             mask = self.moves.mask(legal, len(games)).astype(np.float32)
             return self.moves.native(answer(np.concatenate([rows, mask], axis=1), games))
 
-        inner(rival)
+        inner(rival, which)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

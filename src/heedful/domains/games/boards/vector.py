@@ -104,14 +104,16 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         self._lost = np.zeros(num_envs, dtype=np.bool_)  # ended by an illegal move
         self._begun = False
         self._rival: Rival | None = None
+        self._contested = np.zeros(num_envs, dtype=np.bool_)
 
-    def contest(self, rival: Rival) -> None:
+    def contest(self, rival: Rival, which: Flags) -> None:
         """Let ``rival`` answer in the opponent's place, and draw the seats of every episode.
 
         Args:
             rival: observes as the learner does, its own stones first.
+            which: bool [n], in which games; in the others the opponent goes on.
         """
-        self._rival, self._seat = rival, None
+        self._rival, self._contested, self._seat = rival, which.copy(), None
 
     @property
     def games(self) -> Games:
@@ -224,20 +226,23 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         if not asked.any():
             return
         moves = np.zeros(self.num_envs, dtype=np.int64)
-        moves[asked] = self._answers(asked)
+        self._fill(moves, asked)
         try:
             self._games.play(moves, asked)
         except ValueError as error:
             raise ValueError(f"the opponent broke the rules: {error}") from error
 
-    def _answers(self, asked: Flags) -> Moves:
-        """[m] what the opponent, or the rival in its place, plays in the games of ``asked``."""
-        if self._rival is not None:
-            planes = self._games.planes(1 - self._seats)[asked]
-            legal = self._games.legal()[asked].astype(np.int8)
-            return self._rival(planes, legal, np.flatnonzero(asked))
-        theirs, mine = self._games.sides(self._seats)
-        return self.opponent(self.board, mine[asked], theirs[asked], self.np_random)
+    def _fill(self, moves: Moves, asked: Flags) -> None:
+        """Write what the opponent, or the rival in its place, plays in the games of `asked`."""
+        rivals = asked & self._contested
+        if self._rival is not None and rivals.any():
+            planes = self._games.planes(1 - self._seats)[rivals]
+            legal = self._games.legal()[rivals].astype(np.int8)
+            moves[rivals] = self._rival(planes, legal, np.flatnonzero(rivals))
+        others = asked & ~self._contested
+        if others.any():
+            theirs, mine = self._games.sides(self._seats)
+            moves[others] = self.opponent(self.board, mine[others], theirs[others], self.np_random)
 
     def _overlong(self) -> Flags:
         if self._max_moves is None:
