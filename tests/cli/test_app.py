@@ -66,7 +66,7 @@ def test_a_stranger_with_a_file_gets_a_trained_policy_and_honest_figures(
     assert 0 <= walked["pretrain"]["metrics"]["ndcg@10"] <= 1
     found = walked["evaluate"]
     known = {"policy", "ranking", "likelihood", "value", "gate", "weights", "foretold"}
-    assert set(found) == known | {"forgetting", "wins"}
+    assert set(found) == known | {"forgetting", "likeness", "wins"}
     assert {"hr@10", "ndcg@10", "mrr", "coverage@10", "gain_over_prior"} <= set(found["ranking"])
     assert set(found["ranking"]["beside"]) == {"popularity", "transition prior"}
     assert walked["doctor"]["ok"] is True
