@@ -30,8 +30,8 @@ SEEDS = (10, 11, 12)
 KL = (1.0, 0.3, 0.1, 0.03, 0.0)
 MATCH = (1.0, 0.9, 0.7, 0.4)
 PEOPLE, MATCHES = 60, 10  # who are learned from; a third as many others are what is compared with
-GAMES = 2000  # of each policy, for how much it wins
-ROUNDS = 60
+GAMES = 1000  # of each policy, for how much it wins
+ROUNDS = 40
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "likeness.png"
 CLONE = "the clone"
 
