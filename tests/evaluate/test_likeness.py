@@ -9,6 +9,7 @@ import torch
 from heedful.evaluate.held_out import held_out_nll
 from heedful.evaluate.likeness import (
     FEWEST_MATCHES,
+    MOST_MATCHES,
     Foreseen,
     behaviour,
     foreseen,
@@ -64,6 +65,19 @@ def test_who_plays_like_people_is_not_told_from_them(habit: float, low: float, h
     few = slice(0, 6 * (FEWEST_MATCHES - 1))
     short = Foreseen(made.places[few], made.nats[few], other[few])
     assert in_the_same_places(short, people[few], matches[few], MOVES, seed=0) is None
+
+
+def test_of_many_matches_some_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    n = MOST_MATCHES + 50
+    made = Foreseen(np.ones(6 * n), np.ones(6 * n), players(n, 0.6, rng))
+    people, matches = players(n, 0.6, rng), np.repeat(np.arange(n), 6)
+    seen = rng.random((6 * n, 2))
+    found = in_the_same_places(made, people, matches, MOVES, seen, seed=0)
+    assert found is not None
+    assert found.n == (MOST_MATCHES, MOST_MATCHES)
+    assert found.groups == MOST_MATCHES
+    assert found.auc.low <= 0.5 <= found.auc.high
 
 
 def test_a_policy_is_asked_what_it_would_have_done_of_what_was_legal() -> None:

@@ -37,7 +37,7 @@ class Arms:
 def test_the_best_move_changes_where_it_is_computed_to(
     weight: float, chosen: int, tmp_path: Path
 ) -> None:
-    """(1 - w) + 0.1 w and 0.6 w are alike at w = 2/3."""
+    """(1 - w) + 0.1 w and 0.6 w are alike at w = 2/3, less 0.6 w each."""
     torch.manual_seed(0)
     policy = Feedforward(SCHEMA, width=8).eval()
     people = TabularQ(SCHEMA, states=4, look="unit").eval()
@@ -63,9 +63,10 @@ def test_the_best_move_changes_where_it_is_computed_to(
     batch = slates_as_batch(SCHEMA, torch.tensor([[chosen]]))
     sure = float(policy.forward(batch, frozenset({"logps"})).logps.detach().exp())
     assert sure > 0.9
-    best = float(((1.0 - weight) * WINS + weight * HABIT).max())
+    best = float(((1.0 - weight) * WINS + weight * (HABIT - HABIT.max())).max())
     if weight:
         assert made.metrics["mixed"] == pytest.approx(best, abs=0.05)
+        assert made.metrics["match"] == pytest.approx(float(HABIT[chosen]), abs=0.05)
     else:
         assert made.metrics["score"] == pytest.approx(best, abs=0.05)
         assert "match" not in made.metrics

@@ -119,7 +119,7 @@ def reward(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Fit what [reward] asks for: a reader of comments, subjects' scales, a model of answers."""
+    """Fit what [reward] asks for: comments, scales, answers, replies, or clips of play."""
     with outcome(interrupted=GOES_ON):
         with _shown(workspace, overrides(settings, workspace__seed=seed)) as opened:
             fit = opened.reward()

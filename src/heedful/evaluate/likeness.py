@@ -211,7 +211,8 @@ class Likeness:
         return {**self.match.to_dict(), "discriminator": auc, "protocol": self.protocol}
 
 
-FEWEST_MATCHES = 20
+FEWEST_MATCHES, MOST_MATCHES = 20, 300
+"""Matches that a discriminator takes, and those beyond which more cost time and tell little."""
 
 
 def in_the_same_places(
@@ -239,11 +240,17 @@ def in_the_same_places(
         seed: of the parts.
 
     Returns:
-        ``None`` where there are fewer than :data:`FEWEST_MATCHES` matches.
+        ``None`` where there are fewer than :data:`FEWEST_MATCHES` matches; of more than
+        :data:`MOST_MATCHES` so many are drawn.
     """
     names = np.unique(matches)
     if len(names) < FEWEST_MATCHES:
         return None
-    rows = [behaviour(part, matches, size, observed) for part in (units, found.drawn)]
+    if len(names) > MOST_MATCHES:
+        drawn = np.random.default_rng(seed).choice(names, MOST_MATCHES, replace=False)
+        names = np.sort(drawn)
+    kept = np.isin(matches, names)
+    seen = None if observed is None else observed[kept]
+    rows = [behaviour(part[kept], matches[kept], size, seen) for part in (units, found.drawn)]
     second = np.repeat([0.0, 1.0], len(names))
     return discriminate(np.concatenate(rows), second, np.tile(names, 2), seed=seed)

@@ -123,9 +123,12 @@ def discriminate(
     judged are compared, as two models' scores are on two scales (pooled, they lean below 1/2). The
     interval is that of the influence curve (LeDell, Petersen & van der Laan, "Computationally
     efficient confidence intervals for cross-validated area under the ROC curve estimates",
-    Electron. J. Statist. 9 (2015), theorem 4.1), summed within groups:
+    Electron. J. Statist. 9 (2015), theorem 4.1), summed within groups. Where nothing differs that
+    is too narrow, as what one part is judged by was learned from the others, so its variance counts
+    1 + K / (K - 1) times for K parts (Nadeau & Bengio, "Inference for the Generalization Error",
+    Machine Learning 52 (2003), section 3):
 
-        AUC = sum over folds of concordant pairs / pairs,  ties count half
+        AUC = sum over parts of concordant pairs / pairs,  ties count half
 
     Args:
         features: [n, D]; columns are brought to variance 1.
@@ -161,7 +164,7 @@ def discriminate(
         )
     auc, influence = _influence(scores, y, parts)
     return Discriminator(
-        _interval(auc, influence, group, level),
+        _interval(auc, influence, group, len(parts), level),
         (int((1 - y).sum()), int(y.sum())),
         int(group.max()) + 1,
     )
@@ -184,10 +187,11 @@ def _influence(scores: FloatArray, y: FloatArray, parts: list[Ints]) -> tuple[fl
     return float(auc), (placed - auc * weight) / pairs
 
 
-def _interval(auc: float, influence: FloatArray, group: Ints, level: float) -> Interval:
+def _interval(auc: float, influence: FloatArray, group: Ints, parts: int, level: float) -> Interval:
     moved = np.bincount(group, weights=influence)
     n = len(moved)
-    wide = t_quantile((1.0 + level) / 2.0, n - 1) * float(np.sqrt(n / (n - 1) * (moved**2).sum()))
+    variance = (1.0 + parts / (parts - 1)) * n / (n - 1) * float((moved**2).sum())
+    wide = t_quantile((1.0 + level) / 2.0, n - 1) * float(np.sqrt(variance))
     return Interval(auc, max(0.0, auc - wide), min(1.0, auc + wide), level, n)
 
 

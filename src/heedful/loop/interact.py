@@ -33,17 +33,16 @@ from heedful.objectives import (
     drift,
     generalised_advantages,
     grpo,
-    matching,
     mixed,
     ppo,
     prepare,
     reinforce,
 )
 from heedful.objectives.whole import Whole
-from heedful.policy import Batch, Policy
-from heedful.policy.protocol import LOGPS
+from heedful.policy import Batch, Policy, scatter
 
 OnPolicy = Literal["ppo", "reinforce", "rloo", "grpo"]
+CHANCES = frozenset({"logps", "logits"})
 SMOOTH = 5
 """Rounds over which a score is averaged before policies are compared by it."""
 
@@ -386,11 +385,14 @@ class _Learning(Learner):
         weight = self.section.match
         if not weight:
             return batch, {}
-        logps = self.reference.forward(batch, LOGPS).logps
-        assert logps is not None
-        whole, found = Whole(batch), batch.filled(rewards=mixed(batch, logps, weight))
+        said = self.reference.forward(batch, CHANCES)
+        assert said.logps is not None
+        assert said.logits is not None
+        likeliest = scatter(torch.log_softmax(said.logits, -1).amax(-1), batch.mask)
+        whole = Whole(batch)
+        found = batch.filled(rewards=mixed(batch, said.logps, likeliest, weight))
         earned = whole.total(found.rewards)
-        matched = float(whole.total(matching(batch, logps)).mean())
+        matched = float(whole.total(said.logps).exp().mean())
         return found, {"match": matched, "mixed": float(earned[~torch.isnan(earned)].mean())}
 
     def _compared(self, batch: Batch, charge: float) -> tuple[Batch, dict[str, float]]:

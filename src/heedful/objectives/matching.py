@@ -9,34 +9,39 @@ from heedful.objectives.whole import Whole
 from heedful.policy import Batch
 
 
-def matching(batch: Batch, logps: Tensor) -> Tensor:
-    """Return how likely somebody else would have made the same decisions, [B, T].
+def matching(batch: Batch, logps: Tensor, likeliest: Tensor) -> Tensor:
+    """Return how much less likely than the usual others would have done the same, [B, T].
 
-        m(s, a) = p(a | s),  on the last unit of each decision, 0 elsewhere
+        m(s, a) = p(a | s) - max_a' p(a' | s),  on the last unit of each decision, 0 elsewhere
 
-    Asked in the same place, they would have decided the same with this probability: it is the
+    Asked in the same place, they would have decided the same with probability p(a | s): it is the
     expectation of what a logged row says with 1 (they did) or 0 (they did not), without their luck
-    in it, and sum_a pi(a | s) p(a | s) is the match of pi with p. It lies in [0, 1], so a weight
-    can mix it with a reward of known range; log p does not, and a divergence from them is what
-    ``kl`` is for. It is largest where the likeliest is always done: it asks for their habits, not
-    for their variety.
+    in it. What they do most is subtracted, which changes no decision by itself; but without it each
+    further decision would be paid for, and a policy would learn to make a game last.
+
+    It lies in [-1, 0], so a weight can mix it with a reward of known range; log p does not, and a
+    divergence from them is what ``kl`` is for. It is largest, 0, where the likeliest is always
+    done: it asks for their habits, not for their variety.
 
     Args:
         batch: B rows of T slots.
         logps: of whoever is to be matched, at the batch's units, [B, T].
+        likeliest: of the unit that was likeliest there, given those before it, [B, T].
     """
     whole = Whole(batch)
     following = torch.nn.functional.pad(batch.decisions[:, 1:], (0, 1), value=-1)
     last = batch.mask & (following != batch.decisions)
-    return whole.spread(whole.total(logps).exp()) * last
+    short = whole.total(logps).exp() - whole.total(likeliest).exp()
+    return whole.spread(short) * last
 
 
-def mixed(batch: Batch, logps: Tensor, weight: float) -> Tensor:
+def mixed(batch: Batch, logps: Tensor, likeliest: Tensor, weight: float) -> Tensor:
     """Return rewards (1 - w) r + w m, [B, T]; what was not scored (NaN) stays so.
 
     Args:
         batch: with rewards r.
         logps: as for :func:`matching`.
+        likeliest: as for :func:`matching`.
         weight: w, in [0, 1].
 
     Raises:
@@ -44,4 +49,5 @@ def mixed(batch: Batch, logps: Tensor, weight: float) -> Tensor:
     """
     if not 0.0 <= weight <= 1.0:
         raise ValueError(f"weight is {weight}: a share lies in [0, 1]")
-    return (1.0 - weight) * batch.rewards + weight * matching(batch, logps).to(batch.rewards)
+    found = matching(batch, logps, likeliest).to(batch.rewards)
+    return (1.0 - weight) * batch.rewards + weight * found
