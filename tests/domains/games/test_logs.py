@@ -105,7 +105,7 @@ def test_a_game_without_an_environment_keeps_what_a_domain_promises(observed: bo
 
 def test_moves_are_those_of_the_log_or_listed() -> None:
     games = Games({"game": ""})
-    with pytest.raises(ValueError, match="no move is known yet.*import matches first"):
+    with pytest.raises(ValueError, match=r"no move is known yet.*import matches first"):
         games.vocabulary(Snapshot.of([]))
     assert games.vocabulary(Snapshot.of(played())).units == ("a", "b")
     assert Games({"game": "", "moves": ("z", "a")}).vocabulary(Snapshot.of([])).units == ("z", "a")
@@ -190,7 +190,7 @@ def test_no_match_and_no_player_is_on_both_sides(tmp_path: Path, split: str) -> 
 
 
 def opened(tmp_path: Path, n: int = 40) -> Workspace:
-    """Return a workspace with matches of two players each: black wins with "a" and loses with "b"."""
+    """Return a workspace with matches of two: black wins with "a" and loses with "b"."""
     Workspace.create(tmp_path / "duel", domain="games", settings=SETTINGS, secret="5" * 64).close()
     rng = np.random.default_rng(0)
     rows = []
