@@ -31,12 +31,15 @@ from benchmarks._skills import SKILLS, TILT, World
 from heedful.config import Pretrain
 
 SEEDS = (0, 1, 2)
-PLAYERS, MATCHES = 150, 8
+PLAYERS, MATCHES = 120, 8
 GAMES, DECISIONS = 64, 100
 MIXED = {"epochs": 20, "batch": 16, "learning_rate": 0.003, "feedback_weight": 0.0}
-CODE = [
-    *("benchmarks.play_logs", "benchmarks._mixed", "benchmarks._skills", "benchmarks._clones"),
-    *("benchmarks._asked", "benchmarks._people", "benchmarks._overcooked", "benchmarks._pgn"),
+SIMULATED = ["benchmarks._mixed", "benchmarks._skills", "benchmarks._clones", "benchmarks._asked"]
+OF_PEOPLE = [
+    "benchmarks._people",
+    "benchmarks._overcooked",
+    "benchmarks._pgn",
+    "benchmarks._clones",
 ]
 
 Kept = dict[str, Any]
@@ -67,8 +70,9 @@ def _mixed(seed: int, players: int, games: int) -> Kept:
             "correlation": found.achieved.correlation,
         }
 
-    settings = {"seed": seed, "players": players, "games": games}
-    kept: Kept = keep(compute, code=CODE, settings=settings)
+    settings: dict[str, Any] = {"seed": seed, "players": players, "matches": MATCHES, "games": games}
+    settings |= {"decisions": DECISIONS, **MIXED}
+    kept: Kept = keep(compute, code=SIMULATED, settings=settings)
     return kept
 
 
@@ -154,7 +158,7 @@ def _people(people: People, *, quick: bool) -> Table:
         found = [
             keep(
                 lambda split=split, fold=fold: people.measured(file, split, fold, quick=quick),
-                code=CODE,
+                code=PEOPLES,
                 data=[file],
                 settings={"people": people.name, "split": split, "fold": fold, "quick": quick},
             )

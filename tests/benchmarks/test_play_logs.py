@@ -106,7 +106,7 @@ def test_what_a_cook_sees() -> None:
     assert mine[:5] == [0, 0, 1, 0, 0]
     assert mine[7:9] == pytest.approx([0.2, 0.0])  # where the other is
     assert theirs[7:9] == pytest.approx([-0.2, 0.0])
-    assert [1.0, 0.5, 0.0] == mine[51:54]  # the pot: three onions, half cooked, not done
+    assert mine[51:54] == [1.0, 0.5, 0.0]  # the pot: three onions, half cooked, not done
 
 
 def test_baselines_do_not_see_what_is_held_out() -> None:
