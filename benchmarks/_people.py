@@ -184,7 +184,7 @@ OVERCOOKED = People(
     clone="clone (transformer)",
     groups={"match": "matches", "player": "pairs of players"},
     parts=8,
-    folds=(0, 4),
+    folds=(0,),
     rows=_overcooked.rows,
     options=lambda rows: {
         "game": "",
@@ -196,7 +196,7 @@ OVERCOOKED = People(
     kind="transformer",
     network={"width": 64, "dropout": 0.1},
     section={
-        **{"epochs": 10, "batch": 32, "learning_rate": 0.003, "feedback_weight": 0.0},
+        **{"epochs": 9, "batch": 32, "learning_rate": 0.003, "feedback_weight": 0.0},
         **{"split": "episode"},
     },
     window=128,
@@ -238,17 +238,17 @@ CHESS = People(
     clone="clone (transformer)",
     groups={"match": "games", "player": "players"},
     parts=8,
-    folds=(0, 1, 2, 3),
+    folds=(0,),
     rows=_pgn.rows,
     options=lambda rows: {"game": "", "others": True, "reward_min": 0.0},
     group={"match": lambda row: str(row["match"]), "player": lambda row: row["player"]},
     kind="transformer",
-    network={"width": 64, "dropout": 0.2},
+    network={"width": 96, "dropout": 0.3},
     section={
-        **{"epochs": 20, "batch": 8, "learning_rate": 0.002, "feedback_weight": 0.0},
-        **{"split": "episode", "patience": 3},
+        **{"epochs": 11, "batch": 8, "optimiser": "muon", "feedback_weight": 0.0},
+        **{"split": "episode"},
     },
-    window=256,
+    window=128,
     baselines=_chess,
 )
 

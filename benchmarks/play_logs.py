@@ -31,15 +31,12 @@ from benchmarks._skills import SKILLS, TILT, World
 from heedful.config import Pretrain
 
 SEEDS = (0, 1, 2)
-PLAYERS, MATCHES = 120, 8
+PLAYERS, MATCHES = 80, 8
 GAMES, DECISIONS = 64, 100
 MIXED = {"epochs": 20, "batch": 16, "learning_rate": 0.003, "feedback_weight": 0.0}
 SIMULATED = ["benchmarks._mixed", "benchmarks._skills", "benchmarks._clones", "benchmarks._asked"]
-OF_PEOPLE = [
-    "benchmarks._people",
-    "benchmarks._overcooked",
-    "benchmarks._pgn",
-    "benchmarks._clones",
+PEOPLES = [
+    *("benchmarks._people", "benchmarks._overcooked", "benchmarks._pgn", "benchmarks._clones"),
 ]
 
 Kept = dict[str, Any]
@@ -70,7 +67,7 @@ def _mixed(seed: int, players: int, games: int) -> Kept:
             "correlation": found.achieved.correlation,
         }
 
-    settings: dict[str, Any] = {"seed": seed, "players": players, "matches": MATCHES, "games": games}
+    settings: Kept = {"seed": seed, "players": players, "matches": MATCHES, "games": games}
     settings |= {"decisions": DECISIONS, **MIXED}
     kept: Kept = keep(compute, code=SIMULATED, settings=settings)
     return kept

@@ -244,3 +244,17 @@ def test_from_logs_to_a_served_player_who_is_asked_to_win(tmp_path: Path) -> Non
         )
         other = replay(policy.policy, blind.batch(windows))[batch.mask].detach().numpy()
         assert np.abs(other - found)[~np.isnan(logged)].max() > 0.1
+
+
+def test_in_play_nobody_asks() -> None:
+    games = Games({"game": "heedful/TicTacToe-v0", "asked": True})
+    game = games.environment(3, 0, {})
+    assert game is not None
+    rows, _ = game.reset(seed=0)
+    seen, legal = game.read(rows)
+    assert seen.shape == (3, games.features)
+    assert not seen[:, -2:].any()
+    vocabulary = games.vocabulary(Snapshot.of([]))
+    _, numbers = games.observe(games.context(rows[0]), vocabulary)
+    np.testing.assert_array_equal(numbers[0], seen[0])
+    assert legal.shape == (3, 9)
