@@ -15,6 +15,7 @@ from benchmarks._clones import Held, snapshot_of, spread
 from benchmarks._pgn import Backoff
 from heedful.config import Pretrain
 from heedful.domains.games import Games
+from heedful.evaluate.likeness import Foreseen, foreseen, in_the_same_places
 from heedful.evaluate.ranking import ranks
 from heedful.store.snapshot import Snapshot
 
@@ -69,7 +70,8 @@ class People:
         test = held.streams.slots.decision[held.split.test]
         unit = held.streams.slots.unit[held.split.test]
         units = np.array([vocabulary[row["move"]] for row in rows])
-        found_ranks, found_nll = {self.clone: held.ranks(policy)}, {self.clone: held.nll(policy)}
+        seen = foreseen(policy, held.streams, held.split.test, window=self.window, seed=fold)
+        found_ranks, found_nll = {self.clone: seen.places}, {self.clone: seen.nats}
         chances = self.baselines(rows, units, place >= 2 * share, len(vocabulary), test)
         for name, table in chances.items():
             found_ranks[name] = ranks(table, unit)
@@ -80,7 +82,18 @@ class People:
             "ranks": {name: values.tolist() for name, values in found_ranks.items()},
             "nll": {name: values.tolist() for name, values in found_nll.items()},
             "group": [str(names[number]) for number in group[test]],
+            "auc": _told_apart(seen, unit, snapshot.decisions.episode[test], len(vocabulary), fold),
         }
+
+
+def _told_apart(
+    seen: Foreseen, unit: np.ndarray, match: np.ndarray, size: int, seed: int
+) -> list[float] | None:
+    """Return the AUC of who tells the clone's moves from people's, and its interval."""
+    order = np.argsort(match, kind="stable")
+    seen = Foreseen(seen.places[order], seen.nats[order], seen.drawn[order])
+    found = in_the_same_places(seen, unit[order], match[order], size, seed=seed)
+    return None if found is None else [found.auc.mean, found.auc.low, found.auc.high]
 
 
 _READ: dict[str, tuple[list[Row], Games, Snapshot]] = {}

@@ -32,8 +32,8 @@ from heedful.config import Pretrain
 
 SEEDS = (0, 1, 2)
 PLAYERS, MATCHES = 80, 8
-GAMES, DECISIONS = 64, 100
-MIXED = {"epochs": 20, "batch": 16, "learning_rate": 0.003, "feedback_weight": 0.0}
+GAMES, DECISIONS = 64, 60
+MIXED = {"epochs": 16, "batch": 4, "learning_rate": 0.003, "feedback_weight": 0.0}
 SIMULATED = ["benchmarks._mixed", "benchmarks._skills", "benchmarks._clones", "benchmarks._asked"]
 PEOPLES = [
     *("benchmarks._people", "benchmarks._overcooked", "benchmarks._pgn", "benchmarks._clones"),
@@ -124,13 +124,17 @@ def _asks(worlds: Sequence[Kept], games: int) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What everybody scored on what one split held out, [n] by policy, and whose move each is."""
+    """What everybody scored on what one split held out, [n] by policy, and whose move each is.
+
+    ``auc`` has a mean and an interval for each fold with matches enough.
+    """
 
     split: str
     top1: Mapping[str, np.ndarray]
     top3: Mapping[str, np.ndarray]
     nll: Mapping[str, np.ndarray]
     group: np.ndarray
+    auc: Sequence[Sequence[float]]
 
     @classmethod
     def of(cls, split: str, folds: Sequence[Kept]) -> _Part:
@@ -144,6 +148,7 @@ class _Part:
             {name: (found <= 3).astype(float) for name, found in ranks.items()},
             nll,
             np.concatenate([fold["group"] for fold in folds]),
+            [fold["auc"] for fold in folds if fold["auc"] is not None],
         )
 
 
@@ -171,10 +176,23 @@ def _people(people: People, *, quick: bool) -> Table:
     )
     note = (
         f"{people.note} {len(folds)} of {people.parts} folds, {sizes} held out. The last column of "
-        f"each half is how much likelier the clone finds a move, means over what is held out, with "
-        "95 % bootstrap intervals."
+        "each half is how much likelier the clone finds a move, means over what is held out, with "
+        f"95 % bootstrap intervals.{_apart(parts)}"
     )
     return Table(people.title, columns, tuple(rows), note)
+
+
+def _apart(parts: Sequence[_Part]) -> str:
+    """Say how well the clone's moves are told from people's, where matches are many."""
+    said = [
+        f"{mean:.2f} [{low:.2f}, {high:.2f}] (by {part.split})"
+        for part in parts
+        for mean, low, high in part.auc
+    ]
+    if not said:
+        return ""
+    told = " In the same places the clone's moves are told from people's with an AUC of "
+    return f"{told}{', '.join(said)}."
 
 
 def _row(name: str, people: People, parts: Sequence[_Part]) -> tuple[str, ...]:
