@@ -81,7 +81,8 @@ def import_file(
 
     The formats of MovieLens and Open Bandit are recognised; for other files name the columns, here
     or under [import] in heedful.toml. Conversations come in TRL's columns, OpenAI's lines of chats
-    or plain text. A file is imported whole or not at all, and a second time adds nothing.
+    or plain text, matches as a row a move. A file is imported whole or not at all, and a second
+    time adds nothing.
     """
     if rows is None and (numbers or categories or text):
         raise typer.BadParameter("--numbers, --categories and --text belong to --as")

@@ -157,7 +157,7 @@ class Pretrain(Section):
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
     hindsight: float = key(
         0.8,
-        "where outcomes can be asked for: share of the episodes in which the one that came is",
+        "where outcomes can be asked for: share of the episodes learned as if theirs had been",
         ge=0,
         le=1,
     )
@@ -318,7 +318,7 @@ class Reinforce(Section):
     feedback_weight: float = key(0.1, "weight of the loss of the feedback head", ge=0, le=1e3)
     hindsight: float = key(
         0.8,
-        "where outcomes can be asked for: share of the episodes in which the one that came is",
+        "where outcomes can be asked for: share of the episodes learned as if theirs had been",
         ge=0,
         le=1,
     )

@@ -80,7 +80,7 @@ FORMATS = pytest.mark.parametrize(
 
 
 def contexts(snapshot: Snapshot) -> list[dict[str, Any]]:
-    found = [json.loads(text) for text in snapshot.decisions.contexts]
+    found = [json.loads(text or "{}") for text in snapshot.decisions.contexts]
     for context in found:
         context.pop(TOGETHER, None)
     return found
@@ -175,6 +175,21 @@ def test_nobody_named_is_one_subject_a_match(workspace: Workspace, tmp_path: Pat
     workspace.import_file(lines(tmp_path / "a.jsonl", rows))
     decisions = workspace.log.snapshot().decisions
     assert decisions.subject.tolist() == [0, 0, 0, 1]
+
+
+def test_without_steps_rows_stand_in_the_order_of_play(tmp_path: Path) -> None:
+    rows = [{"match": 1, "player": "ab"[n % 2], "move": "xxyz"[n]} for n in range(4)]
+    with made(tmp_path / "chess", CHESS) as workspace:
+        file = lines(
+            tmp_path / "chess.jsonl", [*rows, rows[-1]]
+        )  # the same move twice is two moves
+        assert workspace.import_file(file).added == 5
+        assert workspace.import_file(file).added == 0
+        snapshot = workspace.log.snapshot()
+    assert [context.get("moves") for context in contexts(snapshot)] == [
+        *(None, ["x"], ["x"], ["y"], None)
+    ]
+    assert snapshot.decisions.step.tolist() == [0, 0, 1, 1, 2]
 
 
 def test_a_repeated_row_counts_once(workspace: Workspace, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_game_without_an_environment_keeps_what_a_domain_promises(observed: bo
 
 def test_moves_are_those_of_the_log_or_listed() -> None:
     games = Games({"game": ""})
-    with pytest.raises(ValueError, match="no move is known yet.*import matches first"):
+    with pytest.raises(ValueError, match=r"no move is known yet.*import matches first"):
         games.vocabulary(Snapshot.of([]))
     assert games.vocabulary(Snapshot.of(played())).units == ("a", "b")
     assert Games({"game": "", "moves": ("z", "a")}).vocabulary(Snapshot.of([])).units == ("z", "a")
@@ -190,7 +190,7 @@ def test_no_match_and_no_player_is_on_both_sides(tmp_path: Path, split: str) -> 
 
 
 def opened(tmp_path: Path, n: int = 40) -> Workspace:
-    """Return a workspace with matches of two players each: black wins with "a" and loses with "b"."""
+    """Return a workspace with matches of two: black wins with "a" and loses with "b"."""
     Workspace.create(tmp_path / "duel", domain="games", settings=SETTINGS, secret="5" * 64).close()
     rng = np.random.default_rng(0)
     rows = []
@@ -244,3 +244,17 @@ def test_from_logs_to_a_served_player_who_is_asked_to_win(tmp_path: Path) -> Non
         )
         other = replay(policy.policy, blind.batch(windows))[batch.mask].detach().numpy()
         assert np.abs(other - found)[~np.isnan(logged)].max() > 0.1
+
+
+def test_in_play_nobody_asks() -> None:
+    games = Games({"game": "heedful/TicTacToe-v0", "asked": True})
+    game = games.environment(3, 0, {})
+    assert game is not None
+    rows, _ = game.reset(seed=0)
+    seen, legal = game.read(rows)
+    assert seen.shape == (3, games.features)
+    assert not seen[:, -2:].any()
+    vocabulary = games.vocabulary(Snapshot.of([]))
+    _, numbers = games.observe(games.context(rows[0]), vocabulary)
+    np.testing.assert_array_equal(numbers[0], seen[0])
+    assert legal.shape == (3, 9)

@@ -90,7 +90,7 @@ class Matches:
         kept = []
         for row in (row for row in rows if row.problem is None):
             key = (row.player, row.step)
-            if key in known:  # never where steps are NaN: no number equals it
+            if key in known and not math.isnan(row.step):
                 self._repeated(row, known[key])
                 continue
             known[key] = row
