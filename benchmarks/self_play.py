@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,6 +55,7 @@ class Task:
         rival: the environment's own opponent, met in a share ``others`` of the games.
         others: that share.
         every: rounds between two versions in the pool.
+        openings: moves by chance that games begin with while learning, at most.
         seeds: from which it is learned.
     """
 
@@ -64,6 +65,7 @@ class Task:
     rival: str
     others: float
     every: int
+    openings: int
     seeds: Sequence[int]
 
 
@@ -71,12 +73,13 @@ SMALL = Task(
     TIC_TAC_TOE,
     {
         **{"rounds": 200, "environments": 256, "decisions": 8, "batch": 512, "epochs": 4},
-        **{"learning_rate": 0.004, "gamma": 1.0, "entropy": 0.12},
+        **{"learning_rate": 0.004, "gamma": 1.0, "entropy": 0.1},
     },
     width=128,
     rival="uniform",
     others=0.0,
     every=10,
+    openings=3,
     seeds=(0, 1, 2),
 )
 LARGE = Task(
@@ -89,6 +92,7 @@ LARGE = Task(
     rival="one-ply",
     others=0.6,
     every=20,
+    openings=4,
     seeds=(0, 1),
 )
 
@@ -125,14 +129,15 @@ def run(quick: bool) -> list[Table]:
 def _brief(task: Task) -> Task:
     """Return the task with little to do: that it runs, not what it learns."""
     settings = {**task.settings, "rounds": 3, "environments": 16}
-    return Task(task.board, settings, 16, task.rival, task.others, 1, task.seeds[:1])
+    return replace(task, settings=settings, width=16, every=1, seeds=task.seeds[:1])
 
 
 def learn(task: Task, seed: int) -> Learnt:
     """Learn ``task`` by playing oneself."""
     started = time.process_time()
     section = Interact(**{**PLAIN, "keep": "last", **task.settings})
-    games = Games({"game": NAMES[task.board.name], "options": {"opponent": task.rival}})
+    options = {"opponent": task.rival, "openings": task.openings}
+    games = Games({"game": NAMES[task.board.name], "options": options})
     torch.manual_seed(seed)
     schema = games.schema(games.vocabulary(Snapshot.of([])))
     policy = cast(Policy, Feedforward(schema, width=task.width).eval())
