@@ -92,11 +92,11 @@ def _turns(arcade: Workspace, games: int) -> Table:
         ),
         tuple(rows),
         f"{MATCHES} matches of players were cloned (they look one move ahead in {SKILL:.0%} of "
-        "their moves and else move by chance). Each turn: the live version plays against itself and its "
-        "past from then on, the candidate and the live version play the same games against the "
-        "one-ply player from either side, and the gate promotes or refuses. Then people of the "
-        "players' skill play the live version, move by move through the service; their games are "
-        "in the log.",
+        "their moves and else move by chance). Each turn: a candidate learns from the live "
+        "version on by playing itself and its past; candidate and live version play the same games "
+        "against the one-ply player from either side, and the gate promotes or refuses. Then "
+        "people of the players' skill play the live version, move by move through the service; "
+        "their games are in the log.",
     )
 
 

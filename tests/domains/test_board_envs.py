@@ -21,7 +21,7 @@ from heedful.domains.games.boards import (
     aec_env,
     register,
 )
-from heedful.domains.games.boards.opponents import draw
+from heedful.domains.games.boards.opponents import draw, uniform
 
 IDS = (TIC_TAC_TOE_ID, CONNECT_FOUR_ID)
 MODES = tuple(AutoresetMode)
@@ -337,3 +337,28 @@ class TestPettingZoo:
         env.step(4)
         with pytest.raises(ValueError, match="move 4 is illegal"):
             env.step(4)
+
+
+def test_openings_are_moves_by_chance_of_both_sides_before_anybody_is_asked():
+    asked = []
+
+    def opponent(board, mine, theirs, rng):
+        asked.append(len(mine))
+        return uniform(board, mine, theirs, rng)
+
+    env = BoardVectorEnv(600, "tic-tac-toe", opponent, seat=None, openings=3)
+    observations, infos = env.reset(seed=0)
+    stones = observations.sum(axis=(2, 3)).astype(int)  # [n, 2]
+    seats, total = env.seats, stones.sum(axis=1)
+    # Whoever is asked now is the learner: it has as many stones as the other, or one fewer.
+    assert ((stones[:, 1] - stones[:, 0]) == seats).all()
+    assert (total % 2 == seats).all()
+    opened = total[seats == 0]  # 0 to 3, and one more where it was the opponent's turn then
+    shares = np.bincount(opened, minlength=5)[[0, 2, 4]] / len(opened)
+    assert shares == pytest.approx([1 / 4, 2 / 4, 1 / 4], abs=0.08)
+    assert (infos["action_mask"].sum(axis=1) == 9 - total).all()
+    assert sum(asked) == pytest.approx(300, abs=60)
+    cells = observations.reshape(600, 2, 9).sum(axis=(0, 1))
+    assert cells.min() > 0.7 * cells.mean()
+    with pytest.raises(ValueError, match="give 0 to 4 moves on tic-tac-toe"):
+        BoardVectorEnv(1, "tic-tac-toe", openings=5)

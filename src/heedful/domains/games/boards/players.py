@@ -1,7 +1,5 @@
 """A policy without memory as an opponent on a board, and the worst that can happen to one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import cast
 

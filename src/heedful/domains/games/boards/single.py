@@ -31,6 +31,7 @@ class BoardEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         seat: 0 begins, 1 answers; None draws it anew for every episode.
         illegal: "lose" or "raise".
         max_moves: moves of the learner after which an episode is cut off; None for never.
+        openings: moves by chance that a game begins with, at most.
         render_mode: "ansi" for text, or None.
 
     Raises:
@@ -54,6 +55,7 @@ class BoardEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         seat: int | None = 0,
         illegal: Literal["lose", "raise"] = "lose",
         max_moves: int | None = None,
+        openings: int = 0,
         render_mode: str | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -66,6 +68,7 @@ class BoardEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             seat=seat,
             illegal=illegal,
             max_moves=max_moves,
+            openings=openings,
             autoreset_mode=AutoresetMode.DISABLED,
         )
         self.action_space = self._row.single_action_space

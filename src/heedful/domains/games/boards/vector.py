@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from heedful.domains.games.boards.games import Games
-from heedful.domains.games.boards.opponents import Opponent, opponent_of
+from heedful.domains.games.boards.opponents import Opponent, draw, opponent_of
 from heedful.domains.games.boards.rules import Board, Flags, Moves, board_of
 
 __all__ = ["BoardVectorEnv"]
@@ -56,6 +56,8 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
             with `infos["illegal"]` telling it apart; "raise": it is an error.
         max_moves: moves of the learner after which an episode is cut off (truncated) if it has not
             ended (terminated); None for never.
+        openings: a game begins with 0 to so many moves by chance, of either side in turn, before
+            anybody is asked: so that learner and opponent meet positions that neither seeks.
         autoreset_mode: one of Gymnasium's three.
 
     Raises:
@@ -76,6 +78,7 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         seat: int | None = 0,
         illegal: Literal["lose", "raise"] = "lose",
         max_moves: int | None = None,
+        openings: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         if num_envs < 1:
@@ -88,6 +91,10 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
             raise ValueError(f"max_moves is {max_moves}: give at least 1, or None for no limit")
         self.num_envs = num_envs
         self.board = board_of(board)
+        most = 2 * (self.board.in_a_row - 1)  # nobody can have a row by then
+        if not 0 <= openings <= most:
+            raise ValueError(f"openings is {openings}: give 0 to {most} moves on {self.board.name}")
+        self._openings = openings
         self.opponent = opponent_of(opponent)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
@@ -218,7 +225,19 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         if seats is None:
             seats = self.np_random.integers(2, size=self.num_envs)
         self._seats = np.where(which, seats, self._seats)
+        if self._openings:
+            self._open(which)
         self._answer(which)
+
+    def _open(self, which: Flags) -> None:
+        """Move by chance for both sides in the games of `which` [n], each its number of times."""
+        left = self.np_random.integers(self._openings + 1, size=self.num_envs) * which
+        while left.any():
+            going = left > 0
+            moves = np.zeros(self.num_envs, dtype=np.int64)
+            moves[going] = draw(self._games.legal()[going], self.np_random)
+            self._games.play(moves, going)
+            left[going] -= 1
 
     def _answer(self, which: Flags) -> None:
         """The opponent moves where it is its turn, in the games of `which` [n]."""
