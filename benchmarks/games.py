@@ -103,7 +103,7 @@ def _games(tasks: Sequence[Task]) -> Table:
         ),
         tuple(rows),
         "Medians over seeds (lowest to highest), each stopped when the mean return of the last "
-        f"{RECENT} games, as drawn while learning, is what it is stopped at. Then the best moves are "
-        f"judged in {RECENT} games with seeds of their own, and a seed reaches the target if these "
-        "do. Pendulum's moves are cut into 11 values.",
+        f"{RECENT} games, as drawn while learning, is what it is stopped at. Then the best moves "
+        f"are judged in {RECENT} games with seeds of their own, and a seed reaches the target if "
+        "these do. Pendulum's moves are cut into 11 values.",
     )
