@@ -240,3 +240,10 @@ def test_screens_are_read_by_convolutions(tmp_path: Path) -> None:
         games = workspace.domain
         assert isinstance(games, Games)
         assert score(games, policy) > 3.5
+
+
+def test_what_needs_chances_is_refused_for_values_of_moves(play: Path) -> None:
+    for name in ("kl", "match"):
+        done = reinforce(play, {**DEEP, f"interact.{name}": 0.1})
+        assert done.exit_code == 1
+        assert f"set {name} = 0" in done.stderr

@@ -214,11 +214,12 @@ def _learned(
             f'objective = "{DEEP_Q}" learns what one move is worth by the last observation alone: '
             'it needs policy.kind = "feedforward", and moves of one factor; "ppo" learns others'
         )
-    if config.interact.match:
-        raise ValueError(
-            f'[interact] match is a share of what policies with chances earn, and "{DEEP_Q}" has '
-            'none: set match = 0, or [reinforce] objective = "ppo"'
-        )
+    for name in ("match", "kl"):
+        if getattr(config.interact, name):
+            raise ValueError(
+                f'[interact] {name} is for policies with chances, and "{DEEP_Q}" has none: set '
+                f'{name} = 0, or [reinforce] objective = "ppo"'
+            )
     return deep_q(policy, rollouts, config.interact, run, seed=seed)
 
 

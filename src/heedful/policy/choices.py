@@ -194,6 +194,8 @@ def bounds_of(tallies: Sequence[Tally | None]) -> Bounds:
 
 
 def _renumber(lines: Tensor, where: Tensor) -> Tensor:
+    if not len(lines):
+        return lines
     row = where[lines[:, 0]]
     kept = torch.cat([row[:, None], lines[:, 1:]], dim=1)
     return kept[row >= 0]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import pytest
+import torch
+from torch import nn
 
 from heedful.domains.games import Games
+from heedful.loop import steps
 from heedful.loop.vectorised import Vectorised
 from heedful.policy import Policy, load
 from heedful.record import ALL_UNITS, UNKNOWN, ChoiceSet, Decision, Feedback, Kind
@@ -30,8 +36,8 @@ TINY = {
 PLAYERS = 30
 
 
-def matches(games: Games) -> Iterator[Decision | Feedback | ChoiceSet]:
-    """Yield what players did who move by chance: nobody wrote down with which probabilities."""
+def matches(games: Games, *, known: bool = False) -> Iterator[Decision | Feedback | ChoiceSet]:
+    """Yield what players did who move by chance, with probabilities where these are ``known``."""
     rng = np.random.default_rng(0)
     game, vocabulary = games.environment(1, 0, {}), games.vocabulary(None)
     for player in range(PLAYERS):
@@ -39,14 +45,15 @@ def matches(games: Games) -> Iterator[Decision | Feedback | ChoiceSet]:
         for step in range(5):
             context = games.context(rows[0])
             choices = games.choices(context)
-            unit = str(rng.choice(context.get("legal", vocabulary.units)))
+            legal = context.get("legal", vocabulary.units)
+            unit = str(rng.choice(legal))
             decision = Decision(
                 id=f"{player}/{step}",
                 episode=f"match-{player}",
                 step=step,
                 subject=f"player-{player}",
                 units=(unit,),
-                logps=UNKNOWN,
+                logps=(-math.log(len(legal)),) if known else UNKNOWN,
                 policy="players",
                 made_at=float(step),
                 context=context,
@@ -93,3 +100,40 @@ def test_a_clone_of_players_gets_better_by_playing(tmp_path: Path) -> None:
         policies = [load(arcade.registry.folder(v.name)).policy for v in (clone, player)]
         before, after = (score(games, policy) for policy in policies)
     assert after > 13.0 > before
+
+
+@pytest.mark.filterwarnings("ignore::heedful.config.ConfigWarning")
+def test_what_others_did_is_learned_from_with_returns_of_the_policy_there_is_now(
+    tmp_path: Path,
+) -> None:
+    """[reinforce] v_trace: the players move by chance, and nobody will go on as they did."""
+    Workspace.create(tmp_path / "arcade", domain="games").close()
+    asked = TINY | {
+        "reinforce.objective": "reinforce",
+        "reward.kind": "mixture",
+        "reward.weights": {"reward": 1.0},
+        "reinforce.gamma": 0.5,
+        "reinforce.learning_rate": 0.01,
+        "reinforce.epochs": 20,
+        "reinforce.kl": 0.0,
+        "interact.gamma": 0.5,
+    }
+    found = {}
+    for v_trace in (False, True):
+        with Workspace.open(tmp_path / "arcade", asked | {"reinforce.v_trace": v_trace}) as arcade:
+            games = arcade.domain
+            assert isinstance(games, Games)
+            if not found:
+                with arcade.writing() as log:
+                    said = list(matches(games, known=True))
+                    log.append(
+                        [record for record in said if not isinstance(record, ChoiceSet)],
+                        choice_sets=[record for record in said if isinstance(record, ChoiceSet)],
+                    )
+                    begun = steps.begun(arcade.bench())
+            version = arcade.reinforce(begun.name)
+            policy = load(arcade.registry.folder(version.name)).policy
+            before = load(arcade.registry.folder(begun.name)).policy
+            assert score(games, policy) > score(games, before) + 2.0
+            found[v_trace] = cast(nn.Module, policy).state_dict()
+    assert any(not torch.equal(found[True][name], found[False][name]) for name in found[True])
