@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from heedful.checks import EXAMPLE_SCHEMA, check_policy, random_batch
-from heedful.policy import Choices, EventKind, Events, Feedforward, Floor, Policy, Schema, grow
+from heedful.policy import (
+    Choices,
+    EventKind,
+    Events,
+    Feedforward,
+    Floor,
+    Policy,
+    Schema,
+    build,
+    grow,
+)
 
 IMAGE = replace(EXAMPLE_SCHEMA, features=2 * 3 * 5)
 
@@ -88,3 +98,21 @@ def test_the_scopes_of_fine_tuning_contain_each_other() -> None:
     heads, last, every = (policy.parameters_of(s) for s in ("heads", "last_block", "all"))
     assert [len(heads), len(last), len(every)] == [4, 8, 12]
     assert {id(p) for p in heads} < {id(p) for p in last} < {id(p) for p in every}
+
+
+@torch.no_grad()
+def test_hidden_numbers_bend_as_asked() -> None:
+    torch.manual_seed(0)
+    schema = Schema(3, features=2)
+    plain, bent = Feedforward(schema), Feedforward(schema, activation="relu")
+    assert "activation" not in plain.spec(), "cards and folders of old stay what they were"
+    seen = 100.0 * torch.randn(50, 2)
+    hidden = bent.actor[:2](seen)
+    assert float(hidden.min()) == 0.0
+    assert float(hidden.max()) > 10.0
+    assert float(plain.actor[:2](seen).abs().max()) <= 1.0
+    again = build(bent.spec())
+    again.load_state_dict(bent.state_dict())
+    assert torch.equal(again.actor(seen), bent.actor(seen))
+    with pytest.raises(ValueError, match="activation 'sine' is unknown: use tanh, relu"):
+        Feedforward(schema, activation="sine")  # type: ignore[arg-type]

@@ -134,9 +134,8 @@ class Memory:
             steps = steps.select(torch.arange(len(steps) - self._size, len(steps)))
         places = (self._next + torch.arange(len(steps))) % self._size
         for f in fields(Steps):
-            getattr(self._steps, f.name)[places] = getattr(steps, f.name).to(
-                getattr(self._steps, f.name).dtype
-            )
+            kept = getattr(self._steps, f.name)
+            kept[places] = getattr(steps, f.name).to(kept.dtype)
         self._next = (self._next + len(steps)) % self._size
         self._n = min(self._size, self._n + len(steps))
 
