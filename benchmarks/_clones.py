@@ -17,7 +17,7 @@ from heedful.config import Pretrain
 from heedful.contract import Reading, Streams
 from heedful.domains.games import Games
 from heedful.evaluate import Interval, bootstrap
-from heedful.evaluate.held_out import Split, by_episode, held_out_nll, held_out_ranks
+from heedful.evaluate.held_out import Split, by_episode, held_out_nll
 from heedful.loop.lessons import without_answers
 from heedful.loop.pretrain import Reread, as_recorded, pretrain
 from heedful.loop.run import Run
@@ -112,10 +112,6 @@ class Held:
         """Return -log p of each move of the test, in nats, [n]; of other streams if given."""
         streams = self.streams if streams is None else streams
         return held_out_nll(policy, streams, self.split.test, window=self.window)
-
-    def ranks(self, policy: Policy) -> np.ndarray:
-        """Return the rank of each move of the test among all moves, [n]."""
-        return held_out_ranks(policy, self.streams, self.split.test, window=self.window, seen=True)
 
 
 def spread(place: np.ndarray, names: np.ndarray, seed: int) -> np.ndarray:

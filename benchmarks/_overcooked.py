@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 MOVES = ("north", "south", "east", "west", "stay", "interact")
 DIRECTIONS = {(0, -1): 0, (0, 1): 1, (1, 0): 2, (-1, 0): 3, (0, 0): 4}
 LAYOUTS = (
@@ -69,7 +67,7 @@ def _places(grid: tuple[str, ...], sort: str) -> tuple[Place, ...]:
 
 
 def seen(state: State, grid: tuple[str, ...], layout: str, seat: int) -> list[float]:
-    """Return what a player saw, from where it stood: 69 numbers."""
+    """Return what a player saw, from where it stood: 62 numbers."""
     me, other = state["players"][seat], state["players"][1 - seat]
     here, there = tuple(me["position"]), tuple(other["position"])
     objects = {tuple(thing["position"]): thing for thing in _things(state)}
@@ -121,14 +119,3 @@ def _nearest(here: Place, places: tuple[Place, ...]) -> Place | None:
 
 def _far(here: Place, there: Place) -> int:
     return abs(here[0] - there[0]) + abs(here[1] - there[1])
-
-
-def width(file: Path) -> int:
-    """Return how many numbers a player sees."""
-    return len(next(rows(file))["observation"])
-
-
-def move_numbers(moves: list[str]) -> np.ndarray:
-    """Return the numbers of moves, [n]."""
-    known = {move: number for number, move in enumerate(MOVES)}
-    return np.array([known[move] for move in moves])

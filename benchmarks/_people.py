@@ -209,7 +209,7 @@ OVERCOOKED = People(
     kind="transformer",
     network={"width": 64, "dropout": 0.1},
     section={
-        **{"epochs": 9, "batch": 32, "learning_rate": 0.003, "feedback_weight": 0.0},
+        **{"epochs": 8, "batch": 32, "learning_rate": 0.003, "feedback_weight": 0.0},
         **{"split": "episode"},
     },
     window=128,
