@@ -29,7 +29,7 @@ from heedful.workspace import Workspace
 
 SKILL = 0.3  # of the people's moves, those that look one move ahead; the others are any
 SETTINGS: dict[str, object] = {
-    "domain.options": ["opponent=one-ply", "seat=null"],
+    "domain.options": ["opponent=one-ply", "seat=null", "openings=3"],
     "policy.width": 64,
     "pretrain.epochs": 20,
     "reinforce.objective": "ppo",
@@ -94,7 +94,8 @@ def _turns(arcade: Workspace, games: int) -> Table:
         f"{MATCHES} matches of players were cloned (they look one move ahead in {SKILL:.0%} of "
         "their moves and else move by chance). Each turn: a candidate learns from the live "
         "version on by playing itself and its past; candidate and live version play the same games "
-        "against the one-ply player from either side, and the gate promotes or refuses. Then "
+        "against the one-ply player from either side, each begun with up to three moves by chance, "
+        "and the gate promotes or refuses. Then "
         "people of the players' skill play the live version, move by move through the service; "
         "their games are in the log.",
     )

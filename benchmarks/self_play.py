@@ -85,14 +85,14 @@ SMALL = Task(
 LARGE = Task(
     CONNECT_FOUR,
     {
-        **{"rounds": 260, "environments": 128, "decisions": 32, "batch": 1024, "epochs": 4},
+        **{"rounds": 280, "environments": 128, "decisions": 32, "batch": 1024, "epochs": 4},
         **{"learning_rate": 0.002, "gamma": 0.99, "entropy": 0.03},
     },
     width=256,
     rival="one-ply",
     others=0.6,
     every=20,
-    openings=4,
+    openings=0,
     seeds=(0, 1),
 )
 
