@@ -171,8 +171,8 @@ def _goes_on(row: Move, before: Move) -> None:
     """Take down that a row stands behind the end of its match."""
     if row.problem is None and before.ended is not None:
         hint = (
-            f"match {row.match}: line {before.line} ended it for this player, so nothing can follow; "
-            "give the match that follows a name of its own, or leave that end empty"
+            f"match {row.match}: line {before.line} ended it for this player, so nothing can "
+            "follow; give the match that follows a name of its own, or leave that end empty"
         )
         row.problem = Problem(row.line, "end", "order", "", hint)
 
