@@ -147,7 +147,7 @@ class Pool:
             self.table = np.delete(np.delete(self.table, easiest, axis=0), easiest, axis=1)
 
     def policy(self, place: int, like: Policy) -> Policy:
-        """Return the version at ``place`` as it played; its numbers are of the sort of ``like``'s."""
+        """Return the version at ``place`` as it played, in numbers as precise as ``like``'s."""
         past = self.past[place]
         if past.policy is None:
             past.policy = build(past.form)

@@ -43,7 +43,8 @@ def outcomes(snapshot: Snapshot) -> npt.NDArray[np.float64]:
     """Return what each episode came to, [episodes]; NaN while it goes on.
 
     That is the outcome in the context of its end where that is a number, else the sum of its
-    rewards that stand. Whoever ends an episode over HTTP may write anything there, and a log is for ever.
+    rewards that stand. Whoever ends an episode over HTTP may write anything there, and a log is
+    for ever.
     """
     decisions, feedback, ends = snapshot.decisions, snapshot.feedback, snapshot.ends
     told = (feedback.kind == REWARD) & ~feedback.retracted & (feedback.retracts < 0)
