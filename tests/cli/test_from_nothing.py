@@ -247,3 +247,10 @@ def test_what_needs_chances_is_refused_for_values_of_moves(play: Path) -> None:
         done = reinforce(play, {**DEEP, f"interact.{name}": 0.1})
         assert done.exit_code == 1
         assert f"set {name} = 0" in done.stderr
+
+
+def test_play_is_of_no_groups(play: Path) -> None:
+    done = reinforce(play, {**PLAY, "reinforce.objective": "rloo"})
+    assert done.exit_code == 1
+    assert 'objective = "rloo" compares several answers to the same asking' in done.stderr
+    assert '"ppo" or "dqn"' in done.stderr

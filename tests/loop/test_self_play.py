@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from heedful.domains.games.boards import TIC_TAC_TOE, TIC_TAC_TOE_ID, Learned, w
 from heedful.loop.interact import interact
 from heedful.loop.run import Run
 from heedful.loop.self_play import ENVIRONMENT, ITSELF, Pool, SelfPlay, results
-from heedful.policy import Feedforward, Policy, replay
+from heedful.loop.vectorised import Vectorised
+from heedful.policy import EpsilonGreedy, Feedforward, Policy, replay
 from heedful.store import Snapshot
 from tests.domains.games.scripted import TRACK, register
 
@@ -223,6 +225,36 @@ def test_learning_that_was_stopped_ends_with_the_same_bits_and_the_same_pool(
     assert not torch.equal(
         pool.past[0].weights["actor.0.weight"], pool.past[1].weights["actor.0.weight"]
     )
+
+
+def test_a_version_of_the_past_explores_as_it_did_when_it_played() -> None:
+    """Deep Q-learning explores less and less, and that is no weight of its network."""
+    pool, network_ = Pool(every=1), network()
+    pool.admit(EpsilonGreedy(network_, share=0.75).eval(), 0, np.zeros(0), np.zeros(0))
+    now = EpsilonGreedy(network_, share=0.05).eval()
+    other = Pool(every=1)
+    other.restore(json.loads(json.dumps(pool.facts())), pool.tensors())
+    for place in (pool, other):
+        met = place.policy(0, now)
+        assert isinstance(met, EpsilonGreedy)
+        assert met.share == 0.75
+        assert not met.training
+        assert not any(p.requires_grad for p in met.parameters())
+
+
+def test_a_game_that_was_cut_off_has_no_result_and_is_no_part_of_the_next() -> None:
+    games = Games({"game": TIC_TAC_TOE_ID, "options": {"max_moves": 2}}).environment(4, 0, {})
+    batch = Vectorised(games, steps=9, gamma=1.0, seed=0).play(network(), 0).batch
+    batch = batch.filled(rewards=torch.full_like(batch.rewards, 1.0))
+    assert bool(batch.bootstrap[:, :-1].any()), "some are cut off on the way"
+    assert not results(batch)
+    # The last decision of each row ends a game: what was earned since the one before was cut off.
+    last = batch.mask.long().cumsum(1).argmax(1)
+    discounts = batch.discounts.clone()
+    discounts[torch.arange(4), last] = 0.0
+    for row, earned in results(batch.filled(discounts=discounts)):
+        before = batch.bootstrap[row, : int(last[row])].nonzero().max()
+        assert earned == float(batch.mask[row, before:].sum())
 
 
 def test_the_worst_case_is_every_line_of_the_other_side() -> None:

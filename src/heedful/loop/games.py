@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 AT_ONCE = 64
 """Pairs that are played side by side; between two such blocks the evidence is looked at."""
+TRIED = 8
+"""Games of the live version that tell whether returns lie within their bounds at all."""
 LONGEST = 1_000_000
 """Steps of one episode after which it is taken to be endless."""
 
@@ -49,12 +51,12 @@ def verdict_by_games(
         spend: what it may spend of alpha.
 
     Raises:
-        NoGamesError: the domain has no environment, its returns have no bounds, or guardrails are
-            asked for, which need people.
+        NoGamesError: the domain has no environment, its returns have no bounds or all lie beyond
+            them, or guardrails are asked for, which need people.
         ValueError: an environment broke.
     """
     gate = bench.config.gate
-    check_games(bench)
+    check_games(bench, live)
     low, high = bounds_of(bench)
     earned: list[list[Floats]] = [[], []]
     verdict = None
@@ -84,16 +86,32 @@ def _evidence(earned: list[list[Floats]], margin: float) -> Evidence:
     return paired(*(np.concatenate(mine) for mine in earned), margin=margin)
 
 
-def check_games(bench: Bench) -> None:
+def check_games(bench: Bench, live: str) -> None:
     """See that there is something to play and to count, before a judgement is begun.
 
+    The live version plays some games for that, of seeds that nobody is judged on.
+
+    Args:
+        bench: what is worked with.
+        live: the version.
+
     Raises:
-        NoGamesError: the domain has no environment, its returns have no bounds, or guardrails are
-            asked for, which need people.
+        NoGamesError: the domain has no environment, its returns have no bounds or all lie beyond
+            them, or guardrails are asked for, which need people.
     """
     gate = bench.config.gate
-    bounds_of(bench)
-    _environment(bench, 1).close()
+    low, high = bounds_of(bench)
+    environment = _environment(bench, TRIED)
+    try:
+        earned = returns(bench, load(bench.registry.folder(live)), environment, TRIED)
+    finally:
+        environment.close()
+    if (earned > high).all() or (earned < low).all():
+        raise NoGamesError(
+            f"version {live} earns {earned.min():g} to {earned.max():g} in a game, and what counts "
+            f"lies between {low:g} and {high:g}: beyond, all returns are alike, and no candidate "
+            "could be better. Set [gate] returns = [lowest, highest return of a game]"
+        )
     if gate.not_more or gate.not_less or bench.config.constraints.any:
         raise NoGamesError(
             'guardrails and constraints are measured on people, and [gate] evidence = "paired" '

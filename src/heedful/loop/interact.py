@@ -396,7 +396,17 @@ class _Learning(Learner):
         return found, {"match": matched, "mixed": float(earned[~torch.isnan(earned)].mean())}
 
     def _compared(self, batch: Batch, charge: float) -> tuple[Batch, dict[str, float]]:
-        """Return the batch with advantages within groups, and how many of them are dead."""
+        """Return the batch with advantages within groups, and how many of them are dead.
+
+        Raises:
+            ValueError: this play is of no groups.
+        """
+        if batch.groups is None:
+            raise ValueError(
+                f'objective = "{self.objective}" compares several answers to the same asking, and '
+                "here nothing is asked twice: games part ways with their first moves. Choose "
+                '"ppo" or "dqn"'
+            )
         rloo = self.objective == "rloo"
         charged = batch.filled(rewards=batch.rewards - charge * drift(batch)) if charge else batch
         done = compare(

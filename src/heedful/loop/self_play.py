@@ -23,7 +23,7 @@ from heedful.contract import Contested
 from heedful.evaluate.elo import elo
 from heedful.loop.interact import Rollout
 from heedful.loop.vectorised import Vectorised
-from heedful.policy import Batch, Floor, Policy, clone
+from heedful.policy import Batch, Floor, Policy, build
 
 Drawn = Literal["uniform", "prioritised"]
 Floats = npt.NDArray[np.float64]
@@ -54,12 +54,14 @@ class _Past:
     Attributes:
         number: of the round that it played.
         weights: its own.
+        form: of the policy that played; whoever explores does so by a share that is no weight.
         score: what the policy scored against it lately, over ``games``.
         games: how many those were; both fade.
     """
 
     number: int
     weights: dict[str, Tensor]
+    form: dict[str, Any]
     score: float = 0.5
     games: float = 1.0
     policy: Policy | None = None
@@ -138,23 +140,26 @@ class Pool:
             name: tensor.detach().clone()
             for name, tensor in cast(nn.Module, policy).state_dict().items()
         }
-        self.past.append(_Past(number, weights))
+        self.past.append(_Past(number, weights, dict(policy.spec())))
         if len(self.past) > self.size:
             easiest = max(range(1, len(self.past) - 1), key=lambda i: self.past[i].beaten)
             del self.past[easiest]
             self.table = np.delete(np.delete(self.table, easiest, axis=0), easiest, axis=1)
 
     def policy(self, place: int, like: Policy) -> Policy:
-        """Return the version at ``place``; ``like`` says how its network is made."""
+        """Return the version at ``place`` as it played, in numbers as precise as ``like``'s."""
         past = self.past[place]
         if past.policy is None:
-            past.policy = clone(like)
-            cast(nn.Module, past.policy).load_state_dict(past.weights)
+            past.policy = build(past.form)
+            module = cast(nn.Module, past.policy)
+            module.to(next(cast(nn.Module, like).parameters()).dtype)
+            module.load_state_dict(past.weights)
+            module.requires_grad_(requires_grad=False).eval()
         return past.policy
 
     def facts(self) -> dict[str, Any]:
         """Return what :meth:`restore` takes beside the weights, as JSON."""
-        rows = [[past.number, past.score, past.games] for past in self.past]
+        rows = [[past.number, past.form, past.score, past.games] for past in self.past]
         return {"past": rows, "table": self.table.tolist()}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -168,10 +173,10 @@ class Pool:
     def restore(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Take up where another pool stood."""
         self.past = []
-        for number, score, games in facts["past"]:
+        for number, form, score, games in facts["past"]:
             head = f"{number}."
             weights = {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}
-            self.past.append(_Past(int(number), weights, score, games))
+            self.past.append(_Past(int(number), weights, form, score, games))
         self.table = np.array(facts["table"], np.float64).reshape(len(self.past), len(self.past))
 
 
@@ -281,15 +286,18 @@ def results(batch: Batch) -> list[tuple[int, float]]:
     """Return the row and the return of each game that came to its end within ``batch``.
 
     Args:
-        batch: of a round in which all games began anew; a game ends where its discount is 0.
+        batch: of a round in which all games began anew; a game ends where its discount is 0. One
+            that was cut off, where a value stands in for the rest, has no result.
     """
     found: list[tuple[int, float]] = []
     rewards = torch.where(batch.mask, batch.rewards, 0.0).double()
     total = rewards.cumsum(1)
-    rows, columns = torch.nonzero(batch.mask & (batch.discounts == 0.0), as_tuple=True)
+    ended = batch.mask & (batch.discounts == 0.0)
+    rows, columns = torch.nonzero(ended | batch.bootstrap, as_tuple=True)
     row_before, before = -1, 0.0
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         until = float(total[row, column])
-        found.append((row, until - (before if row == row_before else 0.0)))
+        if ended[row, column]:
+            found.append((row, until - (before if row == row_before else 0.0)))
         row_before, before = row, until
     return found

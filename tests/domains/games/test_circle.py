@@ -133,6 +133,24 @@ def test_what_cannot_be_judged_by_games_costs_nothing(tmp_path: Path) -> None:
         assert (done.exit_code, "the lower one first" in done.stderr) == (2, True)
 
 
+def test_returns_beyond_their_bounds_are_no_evidence_and_cost_nothing(tmp_path: Path) -> None:
+    """A pole pays 1 a step: clipped to what one reward may be, all games would be alike."""
+    pole = {"domain.game": "CartPole-v1"}
+    folder = make(tmp_path / "pole", **pole)
+    with Workspace.open(folder, pole) as workspace:
+        with pytest.raises(NoGamesError, match=r"between -1 and 1: .* Set \[gate\] returns"):
+            workspace.promote("0002", by="ada")
+        assert workspace.registry.judged() == 0
+        found = workspace.evaluate("0002")
+        assert (found.verdict, "Set [gate] returns" in found.source) == (None, True)
+    bounded = {**pole, "gate.returns": [0.0, 500.0], "gate.pairs": 64}
+    with Workspace.open(folder, bounded) as workspace:
+        found = workspace.evaluate("0002")
+        assert found.verdict is not None
+        assert found.verdict.live is not None
+        assert 0.0 < found.verdict.live.mean < 1.0
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

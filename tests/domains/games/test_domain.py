@@ -144,6 +144,9 @@ def test_a_game_that_cannot_be_made_is_an_error_that_helps(options, message: str
 def test_wrong_options_and_contexts_are_refused() -> None:
     with pytest.raises(ConfigError, match="bord"):
         Games({"bord": "x"})
+    for low, high in ((1.0, 1.0), (2.0, 1.0), (0.0, float("inf"))):
+        with pytest.raises(ConfigError, match="has to be below outcome_max"):
+            Games({"outcome_min": low, "outcome_max": high})
     games = Games({"game": BOARDS[0]})
     vocabulary = games.vocabulary(NOTHING)
     for context in ({"board": 1}, {"observation": [1.0, 2.0]}):

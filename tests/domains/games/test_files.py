@@ -224,6 +224,11 @@ def changed(number: int, **cells: Any) -> list[dict[str, Any]]:
         (changed(2, match=""), "line 3, column match: required"),
         (changed(2, end="won"), "column end: text 'won'"),
         (changed(2, probability=1.5), "column probability: bounds '1.5'"),
+        (
+            changed(2, end="terminated"),
+            "line 4, column end: order: match m: line 3 ended it for this player",
+        ),
+        (changed(2, obs_0=1e300), "match m, step 1: is too large for a 32-bit number"),
         (changed(2, move=["a", "b"]), "a move of this game is one"),
         (changed(2, moves={"a": 1}), "column moves: text"),
     ],

@@ -18,7 +18,7 @@ from heedful.domains.games import Games
 from heedful.domains.games.environment import GameError
 from heedful.domains.games.hindsight import outcomes
 from heedful.loop import lessons
-from heedful.policy import Vocabulary, load
+from heedful.policy import Feedforward, Vocabulary, load
 from heedful.record import UNKNOWN, Context, Decision, End, Feedback, Kind
 from heedful.serve import DecisionAnswer, DecisionRequest, FeedbackRequest
 from heedful.store.snapshot import Snapshot
@@ -123,6 +123,8 @@ def test_what_is_read_of_a_context() -> None:
             games.observe(context, vocabulary)
     with pytest.raises(ValueError, match="moves: expected a list"):
         games.observe({"observation": [1], "moves": "b"}, vocabulary)
+    with pytest.raises(ValueError, match="too large for 32 bits"):
+        games.observe({"observation": [1e300]}, vocabulary)
 
 
 def asked_for(games: Games, streams: Any) -> list[tuple[float, float]]:
@@ -153,6 +155,37 @@ def test_hindsight_fills_in_what_nobody_asked_for() -> None:
     by_match = np.array(asked_for(games, some))[:, 0].reshape(20, 3)
     assert (by_match.min(1) == by_match.max(1)).all()  # a match is asked for or is not
     assert 0 < by_match[:, 0].sum() - 4 < 12
+
+
+def test_what_is_no_number_is_no_outcome() -> None:
+    """Whoever ends an episode over HTTP may write anything, and a log is for ever."""
+    told: list[object] = ["won", [1], None, True, 7, 10**400]
+    first = next(one for one in played() if isinstance(one, Decision))
+    records: list[Decision | End] = []
+    for number, outcome in enumerate(told):
+        episode = f"e{number}"
+        records += [
+            replace(first, episode=episode, id=f"move {number}"),
+            End(
+                id=f"end {number}",
+                episode=episode,
+                terminated=True,
+                ended_at=9.0,
+                context={"outcome": outcome},
+            ),
+        ]
+    snapshot = Snapshot.of(records)
+    found = dict(zip(snapshot.names.episodes, outcomes(snapshot).tolist(), strict=True))
+    assert [found[f"e{number}"] for number in range(5)] == [0.0, 0.0, 0.0, 0.0, 7.0]
+    assert found["e5"] > 1e300
+
+
+def test_an_outcome_can_be_asked_for_on_a_board() -> None:
+    games = Games({"game": "heedful/TicTacToe-v0", "asked": True})
+    assert games.image is None, "beside what is asked for it is no image"
+    schema = games.schema(games.vocabulary(Snapshot.of([])))
+    Feedforward(schema, image=games.image)
+    assert Games({"game": "heedful/TicTacToe-v0"}).image == (2, 3, 3)
 
 
 def test_learning_alone_reads_in_hindsight(tmp_path: Path) -> None:

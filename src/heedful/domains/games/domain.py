@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heedful.config import FILE_NAME, checked_options
 from heedful.contract import Observed, Reading, Streams, encode, schema_of
@@ -54,6 +55,16 @@ class Options(BaseModel):
     asked: bool = Field(False, description="read the outcome that is asked for")
     outcome_min: float = Field(-1.0, description="the outcome of a match that is read as 0")
     outcome_max: float = Field(1.0, description="the one that is read as 1")
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        for name in ("reward", "rating", "outcome"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if not -math.inf < low < high < math.inf:
+                raise ValueError(
+                    f"{name}_min ({low:g}) has to be below {name}_max ({high:g}), and both finite"
+                )
+        return self
 
     @property
     def given(self) -> dict[str, Any]:
@@ -144,8 +155,11 @@ class Games:
 
     @property
     def image(self) -> tuple[int, int, int] | None:
-        """(channels, rows, columns) of what is observed, where that is one image."""
-        return self.observations.image
+        """(channels, rows, columns) of what is observed, where that is one image and no more.
+
+        Beside what is asked for it is read as the numbers it is made of.
+        """
+        return None if self._wishes else self.observations.image
 
     @property
     def observations(self) -> Observations:
@@ -214,14 +228,19 @@ class Games:
         """Return the numbers that were observed, [1, W].
 
         Raises:
-            ValueError: there are none, or of another length.
+            ValueError: there are none, or of another length, or too large for 32 bits.
         """
         given = context.get(OBSERVATION)
-        seen = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
+        with np.errstate(over="ignore"):
+            seen = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
         if seen.shape[1] != self.observations.numbers:
             raise ValueError(
                 f"a context of {self.options.game or 'this game'} needs {OBSERVATION!r}, a list of "
                 f"{self.observations.numbers} numbers; this one has {seen.shape[1]}"
+            )
+        if not np.isfinite(seen).all():
+            raise RecordError(
+                OBSERVATION, "holds a number too large for 32 bits", "send what was observed"
             )
         return seen
 

@@ -304,7 +304,10 @@ class _Reader:
             hint = f"has {len(given)} numbers, and this game observes {space.numbers}"
             raise _BadCell(column, "fields", hint)
         numbers = [_finite(column, value) for value in given]
-        row = np.array([numbers], np.float32)
+        with np.errstate(over="ignore"):
+            row = np.array([numbers], np.float32)
+        if not np.isfinite(row).all():
+            raise _BadCell(column, "bounds", "is too large for a 32-bit number", numbers)
         if self._domain.options.bounded and space.outside(row)[0]:
             raise _BadCell(column, "bounds", "lies outside of what the game can show", numbers)
         whole = [int(x) if w else x for x, w in zip(numbers, space.whole, strict=True)]

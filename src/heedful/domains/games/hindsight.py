@@ -8,6 +8,7 @@ outcome one wants (return-conditioned supervised learning: Chen et al., Decision
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,9 @@ def wish(outcomes: npt.NDArray[np.float64], bounds: tuple[float, float]) -> npt.
 def outcomes(snapshot: Snapshot) -> npt.NDArray[np.float64]:
     """Return what each episode came to, [episodes]; NaN while it goes on.
 
-    That is the outcome in the context of its end, else the sum of its rewards that stand.
+    That is the outcome in the context of its end where that is a number, else the sum of its
+    rewards that stand. Whoever ends an episode over HTTP may write anything there, and a log is
+    for ever.
     """
     decisions, feedback, ends = snapshot.decisions, snapshot.feedback, snapshot.ends
     told = (feedback.kind == REWARD) & ~feedback.retracted & (feedback.retracts < 0)
@@ -55,8 +58,9 @@ def outcomes(snapshot: Snapshot) -> npt.NDArray[np.float64]:
     found[ends.episode] = earned[ends.episode]
     for row in np.flatnonzero(np.diff(ends.contexts.offsets)).tolist():
         said = json.loads(ends.contexts[row]).get(OUTCOME)
-        if said is not None:
-            found[ends.episode[row]] = float(said)
+        if isinstance(said, int | float) and not isinstance(said, bool):
+            # No double holds all integers of JSON; beyond these an outcome is as good as its bound.
+            found[ends.episode[row]] = max(-sys.float_info.max, min(said, sys.float_info.max))
     return found
 
 

@@ -96,6 +96,7 @@ class Matches:
             known[key] = row
             if row.player in before:
                 _in_order(row, before[row.player])
+                _goes_on(row, before[row.player])
             before[row.player] = row
             kept.append(row)
         bad = next((row for row in rows if row.problem is not None), None)
@@ -164,6 +165,16 @@ def _heard(
         )
         since[row.player] = now
     return found
+
+
+def _goes_on(row: Move, before: Move) -> None:
+    """Take down that a row stands behind the end of its match."""
+    if row.problem is None and before.ended is not None:
+        hint = (
+            f"match {row.match}: line {before.line} ended it for this player, so nothing can "
+            "follow; give the match that follows a name of its own, or leave that end empty"
+        )
+        row.problem = Problem(row.line, "end", "order", "", hint)
 
 
 def _in_order(row: Move, before: Move) -> None:
