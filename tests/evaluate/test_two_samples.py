@@ -65,7 +65,7 @@ def test_what_differs_is_told_apart(width: int) -> None:
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_few_rows_that_are_all_told_apart_do_not_prove_that_all_are(paired: bool) -> None:
-    """5 parts of 2 + 2 rows: 10 pairs that share nothing, or 5 where both rows of a match are in."""
+    """5 parts of 2 + 2 rows: 10 pairs that share nothing, 5 where both rows are of one match."""
     second = np.arange(20) % 2
     rows = np.stack([second * 10.0, np.arange(20) % 3], axis=1)
     groups = np.arange(20) // 2 if paired else np.arange(20)
