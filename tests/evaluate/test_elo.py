@@ -39,6 +39,36 @@ def test_who_won_all_and_who_played_nobody_have_a_rating():
     assert found.standard_errors[2] > found.standard_errors[1] > 0
 
 
+def test_errors_are_of_the_curvature_where_the_ratings_are():
+    """Second differences of the log-likelihood and its prior, far from even strength."""
+    table, prior = np.array([[0.0, 1.0, 0.5], [19.0, 0.0, 6.0], [0.5, 2.0, 0.0]]), 2.0
+
+    def likelihood(x):
+        won = -np.log1p(np.exp(x[None, :] - x[:, None]))
+        drawn = -0.5 * prior * (np.log1p(np.exp(-x)) + np.log1p(np.exp(x)))
+        return (table * won).sum() + drawn.sum()
+
+    found, step = elo(table, prior=prior), np.eye(3) * 1e-3
+    # Ratings leave out by how much all are shifted, which the prior sets.
+    at = found.ratings / SCALE
+    at = at + max(np.linspace(-4.0, 4.0, 8001), key=lambda shift: likelihood(at + shift))
+    bend = -np.array(
+        [
+            [
+                likelihood(at + i + j)
+                - likelihood(at + i - j)
+                - likelihood(at - i + j)
+                + likelihood(at - i - j)
+                for i in step
+            ]
+            for j in step
+        ]
+    ) / (4e-6)
+    inverse = np.linalg.inv(bend)
+    relative = inverse - inverse[0] - inverse[:, :1] + inverse[0, 0]
+    np.testing.assert_allclose(found.covariance, SCALE**2 * relative, rtol=2e-3, atol=1e-6)
+
+
 def test_intervals_cover_the_true_rating():
     """95 % intervals from 60 decided games a pair, over 300 tables."""
     rng = np.random.default_rng(0)

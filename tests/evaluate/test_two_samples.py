@@ -63,6 +63,17 @@ def test_what_differs_is_told_apart(width: int) -> None:
     assert found.auc.low > 0.8
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_few_rows_that_are_all_told_apart_do_not_prove_that_all_are(paired: bool) -> None:
+    """5 parts of 2 + 2 rows: 10 pairs that share nothing, 5 where both rows are of one match."""
+    second = np.arange(20) % 2
+    rows = np.stack([second * 10.0, np.arange(20) % 3], axis=1)
+    groups = np.arange(20) // 2 if paired else np.arange(20)
+    auc = discriminate(rows, second, groups, seed=0).auc
+    assert (auc.mean, auc.high) == (1.0, 1.0)
+    assert auc.low == pytest.approx(0.05 ** (1 / (5 if paired else 10)))
+
+
 def test_a_group_is_never_learned_from_and_judged_at_once() -> None:
     """Every row stands twice in its group; whoever saw its twin would know it."""
     rng = np.random.default_rng(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 
 from heedful.config import Interact
 from heedful.domains.games import Game, Games
-from heedful.loop.deep_q import deep_q
+from heedful.loop.deep_q import _DeepQ, deep_q
 from heedful.loop.interact import Interaction, Rollout
 from heedful.loop.memory import Memory, Steps
 from heedful.loop.run import Run
@@ -219,6 +220,33 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     one, other = ((tmp_path / f / "metrics.jsonl").read_text() for f in ("whole", "stopped"))
     assert one == other
+
+
+def test_what_is_impossible_is_not_what_a_target_looks_at() -> None:
+    """Left is worth 9 by the network, and impossible at the wall: the best that follows is 2."""
+    policy = network()
+    with torch.no_grad():
+        policy.actor[-1].weight.zero_()
+        policy.actor[-1].bias.copy_(torch.tensor([9.0, 2.0, 1.0]))
+    steps = Steps.empty(2, policy.schema)
+    possible = torch.tensor([[False, True, True], [True, True, True]])
+    steps = replace(steps, discounts=torch.full((2,), 0.5), possible=possible)
+    targets = _DeepQ(policy, PLAIN, 0)._targets(steps)
+    assert targets.tolist() == [1.0, 4.5]
+
+
+def test_the_copy_that_judges_is_renewed_every_so_many_steps() -> None:
+    policy = network()
+    job = _DeepQ(policy, PLAIN.model_copy(update={"target": 3}), 0)
+    job.memory.add(Steps.empty(8, policy.schema))
+    batches, judged = job._minibatches(0, 7), []
+    for step in range(7):
+        job.optimiser.step_count = step
+        with torch.no_grad():
+            policy.actor[-1].bias.fill_(float(step))
+        next(batches)
+        judged.append(float(job.old.actor[-1].bias[0]))  # type: ignore[attr-defined]
+    assert judged == [0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 6.0]
 
 
 def test_moves_of_several_factors_are_refused(tmp_path: Path) -> None:

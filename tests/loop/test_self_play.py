@@ -16,7 +16,7 @@ from heedful.domains.games import Game, GameError, Games
 from heedful.domains.games.boards import TIC_TAC_TOE, TIC_TAC_TOE_ID, Learned, worst_case
 from heedful.loop.interact import interact
 from heedful.loop.run import Run
-from heedful.loop.self_play import ENVIRONMENT, ITSELF, Pool, SelfPlay, results
+from heedful.loop.self_play import ENVIRONMENT, ITSELF, Pool, SelfPlay, _exploring, results
 from heedful.loop.vectorised import Vectorised
 from heedful.policy import EpsilonGreedy, Feedforward, Policy, replay
 from heedful.store import Snapshot
@@ -147,6 +147,56 @@ def test_whom_it_plays() -> None:
     assert weights[0] == pytest.approx(0.01**2 / (0.01**2 + 3 * 0.5**2))
     pool.drawn = "uniform"
     assert pool._weights() == pytest.approx([0.25] * 4)
+
+
+def test_how_it_did_against_a_version_fades() -> None:
+    pool, policy = Pool(every=1), network()
+    pool.admit(policy, 0, np.zeros(0), np.zeros(0))
+    pool.note(np.array([3.0]), np.array([4.0]))
+    (past,) = pool.past
+    assert (past.score, past.games) == pytest.approx((3.5, 5.0))
+    pool.note(np.array([0.0]), np.array([0.0]))
+    assert (past.score, past.games) == pytest.approx((0.9 * 3.5 + 0.05, 0.9 * 5.0 + 0.1))
+    for _ in range(200):
+        pool.note(np.array([0.0]), np.array([0.0]))
+    assert past.beaten == pytest.approx(0.5, abs=1e-6)
+
+
+def test_who_is_beaten_most_makes_room_but_for_the_first_and_the_newest() -> None:
+    pool, policy = Pool(every=1, size=3), network()
+    for number in range(3):
+        scores = np.full(number, 10.0 + number)
+        pool.admit(policy, number, scores, 2 * scores)
+    for past, beaten in zip(pool.past, (0.99, 0.7, 0.6), strict=True):
+        past.score, past.games = 100 * beaten, 100.0
+    pool.admit(policy, 3, np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]))
+    assert [past.number for past in pool.past] == [0, 2, 3], "the newest has no results yet"
+    assert pool.table.tolist() == [[0.0, 12.0, 3.0], [12.0, 0.0, 1.0], [1.0, 3.0, 0.0]]
+    pool.past[1].score = 1.0  # 2 is hard now, and 3, as the newest, stayed out of it
+    pool.past[2].score, pool.past[2].games = 90.0, 100.0
+    pool.admit(policy, 4, np.zeros(3), np.zeros(3))
+    assert [past.number for past in pool.past] == [0, 2, 4]
+    # Nobody has been beaten less than one half: even so the newest stays.
+    for past in pool.past:
+        past.score, past.games = 10.0, 100.0
+    pool.admit(policy, 5, np.zeros(3), np.zeros(3))
+    assert [past.number for past in pool.past] == [0, 4, 5]
+
+
+def test_a_draw_counts_half_and_only_games_against_the_past_count() -> None:
+    rollouts = source(4)
+    rollouts.pool.admit(network(), 0, np.zeros(0), np.zeros(0))
+    rollouts.pool.admit(network(), 2, np.zeros(1), np.zeros(1))
+    rollouts._opponents = np.array([0, 1, ITSELF, ENVIRONMENT])
+    scores, games = rollouts._tally([(0, 1.0), (0, 0.0), (1, -1.0), (1, 0.0), (2, 1.0), (3, 1.0)])
+    assert scores.tolist() == [1.5, 0.5]
+    assert games.tolist() == [2.0, 2.0]
+
+
+def test_against_itself_it_explores_in_three_measures() -> None:
+    places = sorted(set(Pool().opponents(9, np.random.default_rng(0)).tolist()))
+    shares = [_exploring(network(), place).share for place in places]  # type: ignore[attr-defined]
+    assert shares == [0.6, 0.3, 0.1]
 
 
 def test_ratings_come_from_the_games_against_the_past() -> None:

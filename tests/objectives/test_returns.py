@@ -157,6 +157,18 @@ def test_v_trace_of_rlax(cases: dict) -> None:
     np.testing.assert_allclose(weighted, case["expected_pg_advantage"], rtol=case["rtol"])
 
 
+@pytest.mark.parametrize("cap", [0.5, 3.0])
+def test_the_cap_of_v_trace_is_of_errors_and_not_of_traces(cap: float) -> None:
+    """Two steps, the second twice as likely now: rho is min(cap, 2), its trace min(1, 2)."""
+    log_ratios = torch.tensor([[2.0, 2.0, 1.0]]).log()
+    rewards, values = torch.tensor([[0.0, 1.0, 0.0]]), torch.zeros(1, 3)
+    discounts = torch.tensor([[1.0, 1.0, 0.0]])
+    slots, boot = slots_of(rewards)
+    corrected, _ = v_trace(log_ratios, rewards, values, discounts, slots, boot, cap=cap)
+    rho, trace = min(cap, 2.0), 1.0
+    assert corrected[0, :2].tolist() == pytest.approx([trace * rho, rho])
+
+
 def laid(rewards, discounts, following) -> tuple[torch.Tensor, ...]:
     """Return rows of T steps and a bootstrap; ``following`` are the values after each step."""
     nothing = np.zeros((len(rewards), 1))

@@ -8,7 +8,7 @@ the discriminator how well somebody tells them apart who has seen many of both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -130,6 +130,10 @@ def discriminate(
 
         AUC = sum over parts of concordant pairs / pairs,  ties count half
 
+    Where every pair is concordant (or none) nothing varies, and that says little of few rows: m
+    pairs of rows that share no group are all concordant with probability AUC^m at most, which
+    leaves an AUC down to (1 - level)^(1 / m), one side of it being known.
+
     Args:
         features: [n, D]; columns are brought to variance 1.
         second: [n], 1 for rows of the second sample, 0 for those of the first.
@@ -163,8 +167,11 @@ def discriminate(
             rows[part]
         )
     auc, influence = _influence(scores, y, parts)
+    interval = _interval(auc, influence, group, len(parts), level)
+    if auc in (0.0, 1.0):
+        interval = _extreme(interval, _apart(group, y, parts))
     return Discriminator(
-        _interval(auc, influence, group, len(parts), level),
+        interval,
         (int((1 - y).sum()), int(y.sum())),
         int(group.max()) + 1,
     )
@@ -193,6 +200,23 @@ def _interval(auc: float, influence: FloatArray, group: Ints, parts: int, level:
     variance = (1.0 + parts / (parts - 1)) * n / (n - 1) * float((moved**2).sum())
     wide = t_quantile((1.0 + level) / 2.0, n - 1) * float(np.sqrt(variance))
     return Interval(auc, max(0.0, auc - wide), min(1.0, auc + wide), level, n)
+
+
+def _apart(group: Ints, y: FloatArray, parts: list[Ints]) -> int:
+    """Return how many pairs there are within parts, one row of each sample, that share no group."""
+    found = 0
+    for part in parts:
+        ones, zeros = (np.unique(group[part[y[part] == side]]) for side in (1, 0))
+        found += min(len(ones), len(zeros), len(np.union1d(ones, zeros)) // 2)
+    return found
+
+
+def _extreme(interval: Interval, pairs: int) -> Interval:
+    """Return the interval of an AUC that is 0 or 1, of so many pairs."""
+    near = (1.0 - interval.level) ** (1.0 / max(1, pairs))
+    if interval.mean == 1.0:
+        return replace(interval, low=near)
+    return replace(interval, high=1.0 - near)
 
 
 def _parts(group: Ints, y: FloatArray, folds: int, rng: np.random.Generator) -> Iterator[Ints]:

@@ -100,9 +100,9 @@ def check_games(bench: Bench, live: str) -> None:
             them, or guardrails are asked for, which need people.
     """
     gate = bench.config.gate
-    low, high = bounds_of(bench)
     environment = _environment(bench, TRIED)
     try:
+        low, high = bounds_of(bench)
         earned = returns(bench, load(bench.registry.folder(live)), environment, TRIED)
     finally:
         environment.close()

@@ -124,7 +124,8 @@ def places_of(snapshot: Snapshot, *, by_context: bool = True) -> np.ndarray:
     for episode, row in zip(episodes.tolist(), first.tolist(), strict=True):
         known = decisions.contexts[row]
         shared = known if by_context else json.loads(known or "{}").get(TOGETHER)
-        place[episode] = _place(shared or snapshot.names.episodes[episode])
+        # Whoever asks over HTTP may call a match what they like, by a number too.
+        place[episode] = _place(str(shared) if shared else snapshot.names.episodes[episode])
     return place[decisions.episode]
 
 

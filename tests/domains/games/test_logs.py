@@ -19,7 +19,7 @@ from heedful.domains.games.environment import GameError
 from heedful.domains.games.hindsight import outcomes
 from heedful.loop import lessons
 from heedful.policy import Feedforward, Vocabulary, load
-from heedful.record import UNKNOWN, Context, Decision, End, Feedback, Kind
+from heedful.record import TOGETHER, UNKNOWN, Context, Decision, End, Feedback, Kind
 from heedful.serve import DecisionAnswer, DecisionRequest, FeedbackRequest
 from heedful.store.snapshot import Snapshot
 from heedful.workspace import Workspace
@@ -118,6 +118,9 @@ def test_what_is_read_of_a_context() -> None:
     assert numbers.tolist() == [[0, 0, 0], [0, 0, 0], [3, 1, 0.5]]
     _, numbers = games.observe({"observation": [3]}, vocabulary)
     assert numbers.tolist() == [[3, 0, 0]]  # nobody asks
+    for given in ("x", {"a": 1}, [[1], [2, 3]]):
+        with pytest.raises(ValueError, match="observation: is no list of numbers"):
+            games.observe({"observation": given}, vocabulary)
     for context in ({"observation": [1], "asked": "win"}, {"observation": [1, 2]}, {"asked": 1}):
         with pytest.raises(ValueError, match=r"asked|needs 'observation', a list of 1"):
             games.observe(context, vocabulary)
@@ -125,6 +128,19 @@ def test_what_is_read_of_a_context() -> None:
         games.observe({"observation": [1], "moves": "b"}, vocabulary)
     with pytest.raises(ValueError, match="too large for 32 bits"):
         games.observe({"observation": [1e300]}, vocabulary)
+
+
+def test_what_a_caller_may_write_into_a_context_does_not_spoil_the_log() -> None:
+    """No moves, as null; a match that is called by a number."""
+    one = next(one for one in played() if isinstance(one, Decision))
+    records = [
+        replace(one, id=f"d{n}", episode=f"e{n}", context={"moves": None, TOGETHER: n // 2 or "m"})
+        for n in range(6)
+    ]
+    snapshot = Snapshot.of(records)
+    assert Games({"game": ""}).vocabulary(snapshot).units == ("a",)
+    places = lessons.places_of(snapshot, by_context=False)
+    assert places[0] == places[1] != places[2] == places[3] != places[4] == places[5]
 
 
 def asked_for(games: Games, streams: Any) -> list[tuple[float, float]]:

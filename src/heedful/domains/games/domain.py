@@ -231,8 +231,11 @@ class Games:
             ValueError: there are none, or of another length, or too large for 32 bits.
         """
         given = context.get(OBSERVATION)
-        with np.errstate(over="ignore"):
-            seen = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
+        try:
+            with np.errstate(over="ignore"):
+                seen = np.asarray([] if given is None else given, np.float32).reshape(1, -1)
+        except (TypeError, ValueError):
+            raise RecordError(OBSERVATION, "is no list of numbers", "send one") from None
         if seen.shape[1] != self.observations.numbers:
             raise ValueError(
                 f"a context of {self.options.game or 'this game'} needs {OBSERVATION!r}, a list of "
@@ -458,5 +461,5 @@ def _moves_of(snapshot: Snapshot) -> set[str]:
         found.update(choices.allowed or ())
     contexts = snapshot.decisions.contexts
     for row in np.flatnonzero(np.diff(contexts.offsets)).tolist():
-        found.update(json.loads(contexts[row]).get(MOVES, ()))
+        found.update(_units(json.loads(contexts[row]), MOVES) or ())
     return found
