@@ -197,7 +197,7 @@ OVERCOOKED = People(
     clone="clone (transformer)",
     groups={"match": "matches", "player": "pairs of players"},
     parts=8,
-    folds=(0,),
+    folds=(1,),  # fold 0 is where settings were chosen
     rows=_overcooked.rows,
     options=lambda rows: {
         "game": "",
@@ -251,7 +251,7 @@ CHESS = People(
     clone="clone (transformer)",
     groups={"match": "games", "player": "players"},
     parts=8,
-    folds=(0,),
+    folds=(1,),  # fold 0 is where settings were chosen
     rows=_pgn.rows,
     options=lambda rows: {"game": "", "others": True, "reward_min": 0.0},
     group={"match": lambda row: str(row["match"]), "player": lambda row: row["player"]},

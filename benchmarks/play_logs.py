@@ -30,7 +30,7 @@ from benchmarks._people import PEOPLE, People
 from benchmarks._skills import SKILLS, TILT, World
 from heedful.config import Pretrain
 
-SEEDS = (0, 1, 2)
+SEEDS = (10, 11, 12)  # settings were chosen on others
 PLAYERS, MATCHES = 80, 8
 GAMES, DECISIONS = 64, 60
 MIXED = {"epochs": 16, "batch": 4, "learning_rate": 0.003, "feedback_weight": 0.0}
@@ -110,7 +110,7 @@ def _asks(worlds: Sequence[Kept], games: int) -> Table:
         rows.append((f"{target:g}", f"{np.mean(found):.2f}", *(f"{x:.2f}" for x in found)))
     rank = [world["correlation"] for world in worlds]
     rows.append(("Spearman", f"{np.mean(rank):.2f}", *(f"{x:.2f}" for x in rank)))
-    columns = ("asked for", "achieved", *(f"world {n}" for n in range(len(worlds))))
+    columns = ("asked for", "achieved", *(f"seed {n}" for n in SEEDS[: len(worlds)]))
     note = (
         f"Matches won by the clone that knows all, played by {games} new players of {DECISIONS} "
         "moves each who ask for the outcome in the first column. Nobody in the log asked for "
@@ -175,7 +175,7 @@ def _people(people: People, *, quick: bool) -> Table:
         for part in parts
     )
     note = (
-        f"{people.note} {len(folds)} of {people.parts} folds, {sizes} held out. The last column of "
+        f"{people.note} Fold {', '.join(map(str, folds))} of {people.parts}, {sizes} held out; nothing was chosen by it. The last column of "
         "each half is how much likelier the clone finds a move, means over what is held out, with "
         f"95 % bootstrap intervals.{_apart(parts)}"
     )
