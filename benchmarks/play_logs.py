@@ -175,9 +175,10 @@ def _people(people: People, *, quick: bool) -> Table:
         for part in parts
     )
     note = (
-        f"{people.note} Fold {', '.join(map(str, folds))} of {people.parts}, {sizes} held out; nothing was chosen by it. The last column of "
-        "each half is how much likelier the clone finds a move, means over what is held out, with "
-        f"95 % bootstrap intervals.{_apart(parts)}"
+        f"{people.note} Fold {', '.join(map(str, folds))} of {people.parts}, {sizes} held out; "
+        "nothing was chosen by it. The last column of each half is how much likelier the clone "
+        "finds a move, means over what is held out, with 95 % bootstrap intervals."
+        f"{_apart(parts)}"
     )
     return Table(people.title, columns, tuple(rows), note)
 
