@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from heedful.cli.app import command
 from heedful.domains.games import Games
 from heedful.domains.games.clips import play, records
+from heedful.loop.clips import wanted
 from heedful.loop.vectorised import Vectorised
 from heedful.policy import Greedy, load
 from heedful.record import Span, pseudonym
@@ -173,6 +174,8 @@ def test_what_people_want_of_play_is_learned_against_what_the_game_pays(arcade: 
 def test_a_reward_that_no_longer_foretells_what_is_said_is_not_learned_from(arcade: Path) -> None:
     answered(arcade, 60, "ada")
     run("reward", arcade)
+    with Workspace.open(arcade, {"reward.pessimism": 1.5}) as opened:
+        assert wanted(opened.bench(), opened.log.snapshot()).reward.pessimism == 1.5
     first = result(run("pretrain", arcade, "--json"))["policy"]
     answered(arcade, 20, "grace")
     assert run("reinforce", arcade, "--parent", first).exit_code == 0  # she says the same

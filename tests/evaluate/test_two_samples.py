@@ -63,6 +63,17 @@ def test_what_differs_is_told_apart(width: int) -> None:
     assert found.auc.low > 0.8
 
 
+def test_a_permutation_that_is_as_far_counts() -> None:
+    """Of the six ways to part 0, 1, 2, 3 two are as far apart as the one that is asked about."""
+    found = energy_test([[0.0], [1.0]], [[2.0], [3.0]], permutations=4_000, seed=0)
+    assert found.p == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_ties_count_half() -> None:
+    auc = discriminate(np.ones((20, 2)), np.arange(20) % 2, np.arange(20), seed=0).auc
+    assert auc.mean == 0.5
+
+
 @pytest.mark.parametrize("paired", [False, True])
 def test_few_rows_that_are_all_told_apart_do_not_prove_that_all_are(paired: bool) -> None:
     """5 parts of 2 + 2 rows: 10 pairs that share nothing, 5 where both rows are of one match."""

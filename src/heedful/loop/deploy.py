@@ -221,7 +221,7 @@ def judge_by_games(bench: Bench, name: str, *, by: str) -> tuple[int, Verdict]:
     live = bench.registry.live()
     if live is None:
         raise RegistryError("no version is live to compare with; promote a first one")
-    check_games(bench, live.name)
+    check_games(bench, name, live.name)
     k = bench.registry.judge(name, by=by, why=f"games beside {live.name} from the same seeds")
     return k, verdict_by_games(
         bench,

@@ -56,7 +56,7 @@ def verdict_by_games(
         ValueError: an environment broke.
     """
     gate = bench.config.gate
-    check_games(bench, live)
+    check_games(bench, candidate, live)
     low, high = bounds_of(bench)
     earned: list[list[Floats]] = [[], []]
     verdict = None
@@ -86,24 +86,28 @@ def _evidence(earned: list[list[Floats]], margin: float) -> Evidence:
     return paired(*(np.concatenate(mine) for mine in earned), margin=margin)
 
 
-def check_games(bench: Bench, live: str) -> None:
+def check_games(bench: Bench, candidate: str, live: str) -> None:
     """See that there is something to play and to count, before a judgement is begun.
 
     The live version plays some games for that, of seeds that nobody is judged on.
 
     Args:
         bench: what is worked with.
-        live: the version.
+        candidate: a version.
+        live: the version it is compared with.
 
     Raises:
-        NoGamesError: the domain has no environment, its returns have no bounds or all lie beyond
-            them, or guardrails are asked for, which need people.
+        NoGamesError: the domain has no environment, or one of the versions cannot play in it; its
+            returns have no bounds or all lie beyond them; or guardrails are asked for, which need
+            people.
     """
     gate = bench.config.gate
+    _playable(bench, candidate)
+    player = _playable(bench, live)
     environment = _environment(bench, TRIED)
     try:
         low, high = bounds_of(bench)
-        earned = returns(bench, load(bench.registry.folder(live)), environment, TRIED)
+        earned = returns(bench, player, environment, TRIED)
     finally:
         environment.close()
     if (earned > high).all() or (earned < low).all():
@@ -140,7 +144,7 @@ def bounds_of(bench: Bench) -> tuple[float, float]:
 def _blocks(bench: Bench, names: tuple[str, str], purpose: str) -> Iterator[list[Floats]]:
     """Yield the returns of both versions on the same games, block by block, [n] each."""
     pairs = bench.config.gate.pairs
-    loaded = [load(bench.registry.folder(name)) for name in names]
+    loaded = [_playable(bench, name) for name in names]
     seeds = np.random.SeedSequence(int(bench.salt(purpose), 16))
     shown = bench.reporter("play")
     environment = _environment(bench, AT_ONCE)
@@ -153,6 +157,22 @@ def _blocks(bench: Bench, names: tuple[str, str], purpose: str) -> Iterator[list
     finally:
         environment.close()
         shown.close()
+
+
+def _playable(bench: Bench, name: str) -> Loaded:
+    """Return a version, which reads what the domain shows.
+
+    Raises:
+        NoGamesError: it was trained under other options.
+    """
+    loaded = load(bench.registry.folder(name))
+    if loaded.policy.schema != bench.domain.schema(loaded.vocabulary):
+        raise NoGamesError(
+            f"version {name} reads other contexts or feedback than the domain {bench.domain.name} "
+            "offers now, so it cannot play: restore the [domain] options that it was trained "
+            "under, or train another one"
+        )
+    return loaded
 
 
 def _environment(bench: Bench, n: int) -> Environment:

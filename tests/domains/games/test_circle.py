@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from heedful.cli.app import command
+from heedful.loop.bench import Bench
 from heedful.loop.deploy import GateRefusedError
 from heedful.loop.form import network_of
-from heedful.loop.games import NoGamesError, bounds_of, returns
+from heedful.loop.games import NoGamesError, _blocks, bounds_of, returns
 from heedful.loop.leave import register
 from heedful.policy import load
 from heedful.store import Snapshot
@@ -149,6 +150,50 @@ def test_returns_beyond_their_bounds_are_no_evidence_and_cost_nothing(tmp_path: 
         assert found.verdict is not None
         assert found.verdict.live is not None
         assert 0.0 < found.verdict.live.mean < 1.0
+
+
+def test_a_version_of_other_options_cannot_play_and_that_costs_nothing(tmp_path: Path) -> None:
+    folder = make(tmp_path / "arcade")
+    with Workspace.open(folder, {"domain.asked": True}) as workspace:
+        with pytest.raises(NoGamesError, match="version 0002 reads other contexts"):
+            workspace.promote("0002", by="ada")
+        assert workspace.registry.judged() == 0
+        assert "restore the [domain] options" in workspace.evaluate("0002").source
+
+
+def test_no_two_judgements_and_no_look_play_the_same_games(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, purposes = make(tmp_path / "arcade"), []
+    drawn = Bench.salt
+
+    def salt(bench: Bench, purpose: str) -> str:
+        purposes.append(purpose)
+        return drawn(bench, purpose)
+
+    monkeypatch.setattr(Bench, "salt", salt)
+    with Workspace.open(folder, {"gate.pairs": 64}) as workspace:
+        workspace.evaluate("0002")
+        for _ in range(2):
+            with pytest.raises(GateRefusedError):
+                workspace.promote("0002", by="ada")
+    assert len(purposes) >= 3
+    assert len(set(purposes)) == len(purposes)
+
+
+def test_every_block_has_games_of_its_own_and_returns_are_clipped(tmp_path: Path) -> None:
+    folder = make(tmp_path / "arcade")
+    wins_count_no_more_than_draws = {"gate.returns": [-1.0, 0.0], "gate.pairs": 150}
+    with Workspace.open(folder, wins_count_no_more_than_draws) as workspace:
+        blocks = [mine for mine, _ in _blocks(workspace.bench(), ("0001", "0002"), "a test")]
+        assert [len(mine) for mine in blocks] == [64, 64, 22]
+        assert blocks[0].tolist() != blocks[1].tolist()
+        assert blocks[0].tolist()[:22] != blocks[2].tolist()
+        found = workspace.evaluate("0002").verdict
+        assert found is not None
+        assert found.live is not None
+        lost = float(np.mean(np.concatenate(blocks) < 0))
+        assert found.live.mean == pytest.approx(1.0 - lost, abs=0.15)
 
 
 @pytest.mark.parametrize(

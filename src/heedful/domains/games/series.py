@@ -61,7 +61,7 @@ def resample(
         how: what a moment says of the rows in it.
 
     Raises:
-        ValueError: the lengths differ, a time is NaN, or the step is not above 0.
+        ValueError: the lengths differ, a time is no finite number, or the step is not above 0.
 
     >>> found = resample(["a", "a", "a"], [0.2, 0.4, 2.9], [1.0, 3.0, 5.0], step=1.0)
     >>> found.time.tolist(), found.values.tolist()
@@ -71,8 +71,8 @@ def resample(
     at, known = _column("time", time, len(code)), _column("values", values, len(code))
     if not step > 0:
         raise ValueError(f"step: expected a number above 0, got {step}")
-    if np.isnan(at).any():
-        raise ValueError(f"time: row {int(np.flatnonzero(np.isnan(at))[0])} has none")
+    if not np.isfinite(at).all():
+        raise ValueError(f"time: row {int(np.flatnonzero(~np.isfinite(at))[0])} has none")
     order = np.lexsort((at, code))
     code, known = code[order], known[order]
     moment = np.ceil(at[order] / step - 1e-9).astype(np.int64)
