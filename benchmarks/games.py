@@ -9,8 +9,10 @@ import torch
 
 from benchmarks import Table
 from benchmarks._lander import register
-from benchmarks._ppo import SEEDS, Task, ours, spread, told
+from benchmarks._ppo import Task, ours, spread, told
 from heedful.loop.vectorised import RECENT
+
+SEEDS = (10, 11, 12)  # settings were chosen on others
 
 ACROBOT = Task(
     "Acrobot-v1",
@@ -20,7 +22,7 @@ ACROBOT = Task(
         **{"environments": 16, "decisions": 128, "batch": 256, "epochs": 6},
         **{"lam": 0.94, "gamma": 0.99, "learning_rate": 0.001, "decay": "constant"},
     },
-    SEEDS[:3],
+    SEEDS,
 )
 PENDULUM = Task(
     "Pendulum-v1",
@@ -30,7 +32,7 @@ PENDULUM = Task(
         **{"environments": 16, "decisions": 128, "batch": 256, "epochs": 10},
         **{"lam": 0.95, "gamma": 0.9, "learning_rate": 0.001, "decay": "constant"},
     },
-    SEEDS[:3],
+    SEEDS,
     stop=-180.0,
 )
 # After rl-baselines3-zoo's for this game, but for returns scaled to variance 1: a value of some
@@ -43,7 +45,7 @@ LANDER = Task(
         **{"environments": 16, "decisions": 1024, "batch": 128, "epochs": 4, "normalise": 1},
         **{"lam": 0.98, "gamma": 0.999, "learning_rate": 0.0007, "entropy": 0.003},
     },
-    SEEDS[:3],
+    SEEDS,
     stop=220.0,
 )
 DEEP_CARTPOLE = Task(
@@ -55,7 +57,7 @@ DEEP_CARTPOLE = Task(
         **{"gamma": 0.98, "learning_rate": 0.001, "clip": 10.0},
         **{"n_step": 5, "target": 200, "epsilon": 0.01, "exploring": 0.05},
     },
-    SEEDS[:3],
+    SEEDS,
     "dqn",
 )
 

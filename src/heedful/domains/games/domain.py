@@ -104,6 +104,8 @@ class Games:
         "policy.kind": "feedforward",
         "policy.dropout": 0.0,
         "policy.prior": False,  # what followed what says less than the board
+        "reward.kind": "mixture",
+        "reward.weights": {"reward": 1.0},  # what the game pays
         "reinforce.objective": "ppo",
         "interact.environments": 32,
         "interact.decisions": 32,
