@@ -18,6 +18,7 @@ from heedful.contract.playing import Playing
 from heedful.domains.games import Games
 from heedful.domains.games.boards import TIC_TAC_TOE, one_ply, uniform
 from heedful.evaluate import ASSIGNMENT_FRACTIONS, log_evidence
+from heedful.loop.form import without_floor
 from heedful.loop.games import bounds_of, returns
 from heedful.loop.leave import register
 from heedful.loop.steps import reinforced
@@ -212,8 +213,8 @@ def _copy(arcade: Workspace) -> str:
     bench, live = arcade.bench(), arcade.registry.live()
     assert live is not None
     loaded = load(bench.registry.folder(live.name))
-    snapshot = bench.log.snapshot()
-    register(bench, loaded.policy, loaded.vocabulary, snapshot, step="pretrain", metrics={})
+    policy, snapshot = without_floor(loaded.policy), bench.log.snapshot()  # it is given a new one
+    register(bench, policy, loaded.vocabulary, snapshot, step="pretrain", metrics={})
     done = arcade.turn(by="benchmark")
     assert done.verdict is not None
     return f"{done.action}, evidence {done.verdict.evidence:.1f} after {done.verdict.rows:,} pairs"
