@@ -80,12 +80,12 @@ SMALL = Task(
     others=0.0,
     every=10,
     openings=3,
-    seeds=(0, 1, 2),
+    seeds=(10, 11, 12),  # settings were chosen on others
 )
 LARGE = Task(
     CONNECT_FOUR,
     {
-        **{"rounds": 280, "environments": 128, "decisions": 32, "batch": 1024, "epochs": 4},
+        **{"rounds": 420, "environments": 128, "decisions": 32, "batch": 1024, "epochs": 4},
         **{"learning_rate": 0.002, "gamma": 0.99, "entropy": 0.03},
     },
     width=256,
@@ -93,7 +93,7 @@ LARGE = Task(
     others=0.6,
     every=20,
     openings=0,
-    seeds=(0, 1),
+    seeds=(10, 11),
 )
 
 
@@ -277,7 +277,7 @@ def _rated(rated: Mapping[str, tuple[list[int], Ratings]]) -> Table:
         "Elo of versions, each against all others",
         ("board", "after decisions", "Elo", "95 % interval"),
         tuple(rows),
-        f"Seed 0; {2 * SIDE} games a pair, half from each side, moves drawn as the policy draws "
+        f"Seed {SMALL.seeds[0]}; {2 * SIDE} games a pair, half from each side, moves drawn as the policy draws "
         "them. The first version, which knows nothing, is 0. Some of those in the picture.",
     )
 
