@@ -19,8 +19,8 @@ from heedful.domains.games import Games
 from heedful.domains.games.boards import TIC_TAC_TOE, one_ply, uniform
 from heedful.evaluate import ASSIGNMENT_FRACTIONS, log_evidence
 from heedful.loop.form import without_floor
-from heedful.loop.games import bounds_of, returns
 from heedful.loop.leave import register
+from heedful.loop.paired import bounds_of, returns
 from heedful.loop.steps import reinforced
 from heedful.policy import load
 from heedful.record import ALL_UNITS, UNKNOWN, ChoiceSet, Decision, Feedback, Kind

@@ -277,8 +277,9 @@ def _rated(rated: Mapping[str, tuple[list[int], Ratings]]) -> Table:
         "Elo of versions, each against all others",
         ("board", "after decisions", "Elo", "95 % interval"),
         tuple(rows),
-        f"Seed {SMALL.seeds[0]}; {2 * SIDE} games a pair, half from each side, moves drawn as the policy draws "
-        "them. The first version, which knows nothing, is 0. Some of those in the picture.",
+        f"Seed {SMALL.seeds[0]}; {2 * SIDE} games a pair, half from each side, moves drawn as the "
+        "policy draws them. The first version, which knows nothing, is 0. Some of those in the "
+        "picture.",
     )
 
 

@@ -36,10 +36,10 @@ from heedful.loop.expected import Likelihood, likelihood
 from heedful.loop.foretold import Foretold, foretold
 from heedful.loop.forgetting import Forgetting, forgetting
 from heedful.loop.form import PRIOR_DEPTHS, without_floor
-from heedful.loop.games import NoGamesError, verdict_by_games
 from heedful.loop.judge import Logged, NotFreshError, judge_log, replay_log, value_of
 from heedful.loop.lessons import chosen_by_people, sequences_of, split_of, split_on
 from heedful.loop.likeness import likeness
+from heedful.loop.paired import NoGamesError, verdict_by_games
 from heedful.loop.wins import Wins, wins
 from heedful.policy import Policy, Popularity, TransitionPrior, load
 from heedful.store.registry import Version

@@ -9,8 +9,8 @@ from typing import Literal, cast
 from heedful.config import Gate
 from heedful.evaluate import Verdict, alpha_of
 from heedful.loop.bench import Bench
-from heedful.loop.games import check_games, verdict_by_games
 from heedful.loop.guarding import check_declared
+from heedful.loop.paired import check_games, verdict_by_games
 from heedful.loop.trial import judge_cohort, terms_of, who_counts
 from heedful.store.registry import RegistryError, Trial, Version
 from heedful.store.registry.card import Json

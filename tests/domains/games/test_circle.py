@@ -13,8 +13,8 @@ from heedful.cli.app import command
 from heedful.loop.bench import Bench
 from heedful.loop.deploy import GateRefusedError
 from heedful.loop.form import network_of
-from heedful.loop.games import NoGamesError, _blocks, bounds_of, returns
 from heedful.loop.leave import register
+from heedful.loop.paired import NoGamesError, _blocks, bounds_of, returns
 from heedful.policy import load
 from heedful.store import Snapshot
 from heedful.store.registry import RegistryError
