@@ -63,6 +63,8 @@ def test_a_game_to_its_end_is_in_the_log_with_the_exact_probabilities(arcade: Pa
         last = json.loads(snapshot.ends.contexts[0])["observation"]
         before = contexts[-1]["observation"]
         assert sum(last) > sum(before)
+        # The version's own stones are first in both, and none is ever taken away.
+        assert all(later >= earlier for later, earlier in zip(last, before, strict=True))
 
 
 def test_wrong_keys_are_told_and_leaving_keeps_what_was_played(arcade: Path) -> None:

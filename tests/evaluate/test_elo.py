@@ -39,6 +39,12 @@ def test_who_won_all_and_who_played_nobody_have_a_rating():
     assert found.standard_errors[2] > found.standard_errors[1] > 0
 
 
+def test_a_million_wins_are_rated_too():
+    """Strengths x and -x: what wins pull, 10^6 / (1 + e^2x), is what the prior of 10^-6 holds."""
+    found = elo([[0.0, 0.0], [1e6, 0.0]], prior=1e-6)
+    assert found.ratings[1] == pytest.approx(SCALE * math.log(2e12), abs=0.01)
+
+
 def test_errors_are_of_the_curvature_where_the_ratings_are():
     """Second differences of the log-likelihood and its prior, far from even strength."""
     table, prior = np.array([[0.0, 1.0, 0.5], [19.0, 0.0, 6.0], [0.5, 2.0, 0.0]]), 2.0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from heedful.domains.games import Games
-from heedful.record import ChoiceSet
+from heedful.loop.likeness import _observed
+from heedful.record import UNKNOWN, ChoiceSet, Decision
+from heedful.store.snapshot import Snapshot
 from heedful.workspace import Workspace
 from tests.cli.calls import run
+from tests.domains.games.scripted import LOCKS, register
 from tests.domains.games.test_workspace import TINY, matches
 from tests.small_shop import new_shop
 
@@ -47,6 +51,67 @@ def test_what_people_did_is_beside_what_a_version_would_have_done(tmp_path: Path
 def _flag(key: str, value: object) -> list[str]:
     said = '["masked=true"]' if isinstance(value, list) else str(value)
     return ["--set", f"{key}={said}"]
+
+
+def test_what_was_seen_stands_behind_what_others_moved() -> None:
+    games = Games({"game": "", "observed": 1})
+    seen: list[dict[str, object]] = [
+        {"observation": 3.0},
+        {"observation": 4.0, "moves": ["b", "a"]},
+        {"observation": 5.0, "moves": ["b"]},
+    ]
+    snapshot = Snapshot.of(
+        [
+            Decision(
+                id=f"d{step}",
+                episode="e",
+                step=step,
+                subject="ann",
+                units=("ab"[step % 2],),
+                logps=UNKNOWN,
+                policy="import",
+                made_at=float(step),
+                context=context,
+                choices="all",
+                vocabulary="import",
+            )
+            for step, context in enumerate(seen)
+        ]
+    )
+    streams = games.encode(snapshot, games.vocabulary(snapshot))
+    found = _observed(streams, np.arange(3))
+    assert found is not None
+    assert found[:, 0].tolist() == [3.0, 4.0, 5.0]
+
+
+def test_moves_of_several_factors_were_made_where_the_first_was() -> None:
+    register()
+    games = Games({"game": LOCKS})
+    rows = [{"observation": [0, 0, 1]}, {"observation": [1, 1, 0]}]
+    rule = games.choices({}).within(2)
+    snapshot = Snapshot.of(
+        [
+            Decision(
+                id=f"d{step}",
+                episode="e",
+                step=step,
+                subject="ann",
+                units=("0/1", "1/0"),
+                logps=UNKNOWN,
+                policy="import",
+                made_at=float(step),
+                context=context,
+                choices=rule.digest(),
+                vocabulary="import",
+            )
+            for step, context in enumerate(rows)
+        ],
+        choice_sets=[rule],
+    )
+    streams = games.encode(snapshot, games.vocabulary(snapshot))
+    found = _observed(streams, np.arange(4))
+    assert found is not None
+    assert found.tolist() == [[1, 0, 0, 0, 1]] * 2 + [[0, 1, 0, 1, 0]] * 2
 
 
 def test_what_is_shown_in_a_shop_is_no_move(tmp_path: Path) -> None:

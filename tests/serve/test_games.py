@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from heedful.contract.playing import Playing
-from heedful.serve import Keys, create_app
+from heedful.serve import DecisionAnswer, DecisionRequest, Keys, ServiceError, create_app
 from heedful.workspace import Workspace
 from tests.arcade import make
 
@@ -44,3 +44,17 @@ def test_a_match_over_http_has_legal_moves_only(tmp_path: Path, game: str) -> No
         snapshot = arcade.log.snapshot()
         assert snapshot.feedback.value.tolist() == [match.reward(0)]
         assert len(snapshot.names.subjects) == 2
+
+
+def test_a_version_that_is_named_decides_until_it_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path / "arcade")
+    with Workspace.open(folder) as arcade, arcade.serving(version="0002") as service:
+        assert isinstance(arcade.domain, Playing)
+        match = arcade.domain.match()
+        asked = DecisionRequest(user="bo", session="m", context=match.context(0))
+        (answer,) = service.decide([asked])
+        assert isinstance(answer, DecisionAnswer)
+        assert answer.policy == "0002"
+        arcade.registry.refuse("0002", by="ada", why="it cheats")
+        (answer,) = service.decide([asked])
+        assert isinstance(answer, ServiceError)

@@ -53,8 +53,11 @@ def likeness(bench: Bench, version: Version) -> Likeness | None:
 
 def _observed(streams: Streams, slots: np.ndarray) -> FloatArray | None:
     """Return the numbers of the context in which each of ``slots`` was decided, [n, F]."""
-    at = streams.offsets[streams.slots.stream[slots]] + streams.slots.start[slots]
-    context = (streams.events.kind[at] == EventKind.CONTEXT)[:, None]
     if not streams.schema.features:
         return None
-    return np.where(context, streams.events.features[at], 0.0).astype(np.float64)
+    columns = streams.slots
+    # What others moved stands before what was seen, and the decision's earlier units behind it.
+    ahead = columns.event[slots] - columns.position[slots] - 1
+    at = streams.offsets[columns.stream[slots]] + np.maximum(ahead, 0)
+    own = (ahead >= columns.start[slots]) & (streams.events.kind[at] == EventKind.CONTEXT)
+    return np.where(own[:, None], streams.events.features[at], 0.0).astype(np.float64)

@@ -106,6 +106,16 @@ def test_a_turn_judges_by_games(tmp_path: Path) -> None:
         assert workspace.registry.version("0002").state == "refused"
 
 
+def test_who_was_judged_once_is_not_tried_again_by_a_turn(tmp_path: Path) -> None:
+    folder = make(tmp_path / "arcade")
+    with Workspace.open(folder, {"gate.pairs": 64}) as workspace:
+        with pytest.raises(GateRefusedError):
+            workspace.promote("0002", by="ada")
+        assert workspace.turn(by="ada").action == "nothing new"
+        assert workspace.registry.judged() == 1
+        assert workspace.registry.version("0002").state == "candidate"
+
+
 def test_a_turn_waits_where_a_person_must_say_yes(tmp_path: Path) -> None:
     folder = make(tmp_path / "arcade")
     with Workspace.open(folder, {"gate.approval": True}) as workspace:

@@ -18,6 +18,7 @@ from heedful.record import TOGETHER, Kind
 from heedful.store import ImportRefusedError, StoreError, UnknownFormatError
 from heedful.store.snapshot import Snapshot
 from heedful.workspace import Workspace
+from tests.domains.games.scripted import LOCKS, register
 
 LOGS = """
 [domain]
@@ -111,6 +112,8 @@ def test_matches_of_two_players(workspace: Workspace, tmp_path: Path, write: Any
         {"observation": [3.5, 4.0]},
         {"observation": [4.5, 5.0], "moves": ["a", "b", "a"]},
     ]
+    named = [TOGETHER in json.loads(text) for text in decisions.contexts]
+    assert named == [True, True, False, False, False], "a match is named once for each side"
     assert len(names.subjects) == 2
     assert decisions.step.tolist() == [0, 0, 1, 2, 1]
     assert snapshot.ends.terminated.tolist() == [True, True]
@@ -156,7 +159,7 @@ def test_what_a_row_can_say(tmp_path: Path, write: Any, ending: str) -> None:
 
 def test_an_outcome_alone_is_what_the_last_move_earned(tmp_path: Path) -> None:
     rows = [
-        {"match": 1, "player": "white", "step": 1, "move": "e4", "outcome": 1},
+        {"match": 1, "player": "white", "step": 1, "move": "e4", "outcome": 0},  # so far
         {"match": 1, "player": "black", "step": 2, "move": "e5", "outcome": 0},
         {"match": 1, "player": "white", "step": 3, "move": "Qh5", "outcome": 1},
     ]
@@ -313,3 +316,19 @@ def test_moves_are_those_of_the_game(tmp_path: Path) -> None:
         row["observation"] = [7.0] * numbers
         (problem,) = refusals(workspace, lines(tmp_path / "bad.jsonl", [row]))
         assert "lies outside of what the game can show" in problem
+
+
+def test_a_move_of_several_factors_and_its_probability(tmp_path: Path) -> None:
+    register()
+    with made(tmp_path / "locks", f'[domain]\ngame = "{LOCKS}"\n') as workspace:
+        row = {"match": 1, "move": ["0/1", "1/0"], "observation": [0, 0, 1], "probability": 0.25}
+        legal = {**row, "step": 1, "legal": ["0/1", "0/2", "1/0", "1/1"]}
+        workspace.import_file(lines(tmp_path / "locks.jsonl", [{**row, "step": 0}, legal]))
+        snapshot = workspace.log.snapshot()
+        assert snapshot.decisions.logps.tolist() == pytest.approx([np.log(0.25), 0.0] * 2)
+        domain = workspace.domain
+        streams = domain.encode(snapshot, domain.vocabulary(snapshot))
+    batch = streams.batch(streams.windows(64))
+    possible = batch.choices.mask(batch.mask)
+    assert possible is not None
+    assert possible.sum(1).tolist() == [5, 2, 4, 2], "either factor, then the other"

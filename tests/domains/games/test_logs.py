@@ -16,7 +16,7 @@ from heedful.config import Pretrain
 from heedful.contract import Hindsight
 from heedful.domains.games import Games
 from heedful.domains.games.environment import GameError
-from heedful.domains.games.hindsight import outcomes
+from heedful.domains.games.hindsight import outcomes, wish
 from heedful.loop import lessons
 from heedful.policy import Feedforward, Vocabulary, load
 from heedful.record import TOGETHER, UNKNOWN, Context, Decision, End, Feedback, Kind
@@ -194,6 +194,11 @@ def test_what_is_no_number_is_no_outcome() -> None:
     found = dict(zip(snapshot.names.episodes, outcomes(snapshot).tolist(), strict=True))
     assert [found[f"e{number}"] for number in range(5)] == [0.0, 0.0, 0.0, 0.0, 7.0]
     assert found["e5"] > 1e300
+
+
+def test_beyond_the_bounds_of_outcomes_lies_nothing() -> None:
+    found = wish(np.array([-7.0, 0.5, 40.0]), (0.0, 1.0))
+    assert found.tolist() == [[1.0, 0.0], [1.0, 0.5], [1.0, 1.0]]
 
 
 def test_an_outcome_can_be_asked_for_on_a_board() -> None:

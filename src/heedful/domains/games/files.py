@@ -377,7 +377,9 @@ class _Reader:
         """Return what a move was chosen from."""
         legal = None if "legal" not in move.seen else tuple(move.seen["legal"])
         if legal not in self._sets:
-            self._sets[legal] = self._domain.choices({} if legal is None else {"legal": legal})
+            possible = self._domain.choices({} if legal is None else {"legal": legal})
+            # Of several factors one unit each has to be there: all moves of a game are as long.
+            self._sets[legal] = possible.within(len(move.units))
         return self._sets[legal]
 
     def match_name(self, match: str) -> str:
