@@ -197,7 +197,7 @@ OVERCOOKED = People(
     clone="clone (transformer)",
     groups={"match": "matches", "player": "pairs of players"},
     parts=8,
-    folds=(1,),  # fold 0 is where settings were chosen
+    folds=(1, 2, 3),  # fold 0 is where settings were chosen
     rows=_overcooked.rows,
     options=lambda rows: {
         "game": "",
