@@ -176,8 +176,8 @@ def _people(people: People, *, quick: bool) -> Table:
     )
     note = (
         f"{people.note} Of {people.parts} folds, no. {', '.join(map(str, folds))}: {sizes} held "
-        "out; nothing was chosen by it. The last column of each half is how much likelier the clone "
-        "finds a move, means over what is held out, with 95 % bootstrap intervals."
+        "out; nothing was chosen by it. The last column of each half is how much likelier the "
+        "clone finds a move, means over what is held out, with 95 % bootstrap intervals."
         f"{_apart(parts)}"
     )
     return Table(people.title, columns, tuple(rows), note)
