@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 from heedful.config.errors import ConfigError, Problem
 from heedful.config.fields import allowed_values, toml
-from heedful.config.sections import Config, Section
+from heedful.config.section import Section
+from heedful.config.sections import Config
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
