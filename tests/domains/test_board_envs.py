@@ -357,8 +357,31 @@ def test_openings_are_moves_by_chance_of_both_sides_before_anybody_is_asked():
     shares = np.bincount(opened, minlength=5)[[0, 2, 4]] / len(opened)
     assert shares == pytest.approx([1 / 4, 2 / 4, 1 / 4], abs=0.08)
     assert (infos["action_mask"].sum(axis=1) == 9 - total).all()
-    assert sum(asked) == pytest.approx(300, abs=60)
+    assert asked == [600]  # at once, those games included in which it is the learner's turn
+
     cells = observations.reshape(600, 2, 9).sum(axis=(0, 1))
     assert cells.min() > 0.7 * cells.mean()
     with pytest.raises(ValueError, match="give 0 to 4 moves on tic-tac-toe"):
         BoardVectorEnv(1, "tic-tac-toe", openings=5)
+
+
+@pytest.mark.parametrize("board", ["tic-tac-toe", "connect-four"])
+def test_luck_of_one_game_is_never_that_of_another(board):
+    """Whatever is played, the stream of luck is used in rows of one number for each game."""
+    n, drawn = 5, set()
+    for player in range(3):
+        env, rng = BoardVectorEnv(n, board, seat=None, openings=2), np.random.default_rng(player)
+        _, infos = env.reset(seed=7)
+        fresh = np.random.Generator(np.random.PCG64(np.random.SeedSequence(7)))
+        assert type(env.np_random.bit_generator) is type(fresh.bit_generator)
+        for _ in range(40):
+            infos = env.step(draw(infos["action_mask"] > 0, rng))[-1]
+        after = env.np_random.bit_generator.state
+        assert not after["has_uint32"]  # no half of a number is left over
+        rows = 0
+        while fresh.bit_generator.state["state"] != after["state"]:
+            fresh.random(n)
+            rows += 1
+            assert rows < 1000
+        drawn.add(rows)
+    assert len(drawn) > 1  # the players' games did go different ways

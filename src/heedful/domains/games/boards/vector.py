@@ -223,7 +223,7 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
         self._done[which] = self._lost[which] = False
         seats: Any = self._seat
         if seats is None:
-            seats = self.np_random.integers(2, size=self.num_envs)
+            seats = (self._chances() * 2).astype(np.int64)
         self._seats = np.where(which, seats, self._seats)
         if self._openings:
             self._open(which)
@@ -231,12 +231,11 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
 
     def _open(self, which: Flags) -> None:
         """Move by chance for both sides in the games of `which` [n], each its number of times."""
-        left = self.np_random.integers(self._openings + 1, size=self.num_envs) * which
+        left = (self._chances() * (self._openings + 1)).astype(np.int64) * which
         while left.any():
             going = left > 0
-            moves = np.zeros(self.num_envs, dtype=np.int64)
-            moves[going] = draw(self._games.legal()[going], self.np_random)
-            self._games.play(moves, going)
+            moves = draw(self._games.legal() | ~going[:, None], self.np_random)
+            self._games.play(np.where(going, moves, 0), going)
             left[going] -= 1
 
     def _answer(self, which: Flags) -> None:
@@ -260,8 +259,18 @@ class BoardVectorEnv(VectorEnv[Observations, Moves, NDArray[Any]]):
             moves[rivals] = self._rival(planes, legal, np.flatnonzero(rivals))
         others = asked & ~self._contested
         if others.any():
-            theirs, mine = self._games.sides(self._seats)
-            moves[others] = self.opponent(self.board, mine[others], theirs[others], self.np_random)
+            theirs, mine = (np.where(others, side, 0) for side in self._games.sides(self._seats))
+            answers = self.opponent(self.board, mine, theirs, self.np_random)
+            moves[others] = answers[others]
+
+    def _chances(self) -> Floats:
+        """A number of [0, 1) for each game, [n].
+
+        Luck is always drawn for all games, of those that go on and those that do not: the numbers
+        of one column of the stream are one game's, however the others go. Two policies that play
+        from the same seed share luck in the same game and in no other, as pairs of games need.
+        """
+        return self.np_random.random(self.num_envs)
 
     def _overlong(self) -> Flags:
         if self._max_moves is None:
