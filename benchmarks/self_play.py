@@ -208,7 +208,7 @@ def draw(rated: Mapping[str, tuple[list[int], Ratings]]) -> None:
 
 def _exactly(found: Sequence[Learnt]) -> Table:
     rows = []
-    for seed, learnt in enumerate(found):
+    for seed, learnt in zip(SMALL.seeds, found, strict=False):
         player = Learned(learnt.policy)
         cells = [
             _shown(record_of(TIC_TAC_TOE, player, exact, 100, seat, seed=1)) for seat in (0, 1)
