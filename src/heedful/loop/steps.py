@@ -32,7 +32,7 @@ from heedful.loop.lessons import (
 from heedful.loop.pretrain import Exam, pretrain
 from heedful.loop.range_test import RangeTest, range_test
 from heedful.loop.reinforce import reinforce_from_log
-from heedful.loop.router import PLAYED
+from heedful.loop.router import PLAYED, Route
 from heedful.loop.run import Run, fingerprint
 from heedful.loop.tune import gather, tune
 from heedful.policy import (
@@ -281,7 +281,23 @@ def reinforced(
         return played(bench, parent, snapshot, chosen)
     if chosen.objective in SORT_OF:
         return told_directly(bench, parent, snapshot, chosen, after=after)
-    reward = _named_reward(bench, reward)
+    return _from_log(bench, parent, snapshot, chosen, _named_reward(bench, reward), after=after)
+
+
+def _from_log(
+    bench: Bench,
+    parent: Version,
+    snapshot: Snapshot,
+    chosen: Route,
+    reward: str | None,
+    *,
+    after: int,
+) -> Version:
+    """Improve ``parent`` by REINFORCE with logged probabilities, on what ``reward`` says too.
+
+    Raises:
+        ValueError: no decision in ``snapshot`` has probabilities and a matured reward.
+    """
     loaded = start.grown(load(bench.registry.folder(parent.name)), bench.domain, snapshot)
     policy = clone(loaded.policy)
     cast(nn.Module, policy).requires_grad_(requires_grad=True)

@@ -17,7 +17,9 @@ class Opponent(Protocol):
     def __call__(self, board: Board, mine: Bits, theirs: Bits, rng: Generator) -> Moves:
         """Choose legal moves [n] where its own stones are `mine` [n] and it is its turn.
 
-        All that is random in it comes from `rng`.
+        All that is random in it comes from `rng`, as many numbers for each position, whichever it
+        is: an environment asks about all its games at once, with an empty board where it is not
+        its turn, so that no game has another one's luck.
         """
 
 
